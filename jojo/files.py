@@ -51,9 +51,11 @@ def sync_folder(path: Path) -> None:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest() if hasattr(
-            hashlib, "file_digest"
-        ) else _sha256_of(f)
+        return (
+            hashlib.file_digest(f, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _sha256_of(f)
+        )
 
 
 def _sha256_of(f) -> str:  # Python 3.10

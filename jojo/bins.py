@@ -1,0 +1,308 @@
+"""Token files: `<name>-train.bin`, `<name>-val.bin` and their manifest `<name>.json`.
+
+A .bin is little-endian uint16 ids and nothing else. The manifest is written last and is what
+makes a dataset exist; it holds the SHA-256 of each .bin, which is checked before training.
+`Batches` turns a .bin into batches that are a pure function of (seed, step, rank).
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+import tokenizer
+from jojo import chatml
+from jojo.files import sha256, sync_folder, write_text
+from tokenizer import ENDOFTEXT, IM_START, N_TOKENS
+
+SPLITS = ("train", "val")
+PACKING_BUFFER = 64  # conversations considered at once when packing a window
+VOCABULARY = "gpt2+chatml:" + tokenizer.VOCAB_SHA256["vocab.bpe"][:16]
+
+
+@dataclass
+class Manifest:
+    """What `<name>.json` says. Counts are per split; sizes in bytes."""
+
+    name: str
+    template: str
+    tokenizer: str
+    tokens: dict[str, int]
+    conversations: dict[str, int]
+    bytes: dict[str, int]
+    sha256: dict[str, str]
+    records_in: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    licence: str = ""
+    seed: int = 0
+    created: str = ""
+    notes: dict = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """One short name for exactly these tokens."""
+        return "-".join(self.sha256[s][:16] for s in SPLITS)
+
+
+class DatasetWriter:
+    """Writes a dataset beside its place and moves it there whole at `commit`.
+
+    Used in a `with`; without a commit, or on any error, nothing of it remains.
+    """
+
+    def __init__(self, out_dir: Path, name: str, *, template: str, write_text: bool = True):
+        chatml.template_named(template)
+        self.out_dir, self.name, self.template = Path(out_dir), name, template
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        self.tokens = dict.fromkeys(SPLITS, 0)
+        self.conversations = dict.fromkeys(SPLITS, 0)
+        kinds = ("bin", "txt") if write_text else ("bin",)
+        self._files = {
+            (split, kind): open(self._temporary(split, kind), "wb")  # noqa: SIM115
+            for split in SPLITS
+            for kind in kinds
+        }
+
+    def _path(self, split: str, kind: str) -> Path:
+        return self.out_dir / f"{self.name}-{split}.{kind}"
+
+    def _temporary(self, split: str, kind: str) -> Path:
+        path = self._path(split, kind)
+        return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def add(self, split: str, ids: np.ndarray, conversations: int = 1) -> None:
+        """Append ids (uint16) of one or more whole conversations to `split`."""
+        self._files[split, "bin"].write(np.ascontiguousarray(ids, dtype="<u2").data)
+        if (split, "txt") in self._files:
+            self._files[split, "txt"].write(tokenizer.decode_bytes(ids))
+        self.tokens[split] += len(ids)
+        self.conversations[split] += conversations
+
+    def commit(self, **facts) -> Manifest:
+        """Make the dataset visible. `facts`: further fields of the manifest."""
+        for split in SPLITS:
+            if not self.tokens[split]:
+                raise ValueError(
+                    f"{self.name}: no conversation is left for the {split} split "
+                    f"({self.tokens['train']:,} train and {self.tokens['val']:,} val tokens): "
+                    "give more data or another --val_fraction"
+                )
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        bins = {split: self._temporary(split, "bin") for split in SPLITS}
+        manifest = Manifest(
+            name=self.name,
+            template=self.template,
+            tokenizer=VOCABULARY,
+            tokens=self.tokens,
+            conversations=self.conversations,
+            bytes={split: path.stat().st_size for split, path in bins.items()},
+            sha256={split: sha256(path) for split, path in bins.items()},
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **facts,
+        )
+        manifest_path(self.name, self.out_dir).unlink(missing_ok=True)
+        for split, kind in self._files:
+            os.replace(self._temporary(split, kind), self._path(split, kind))
+        if (SPLITS[0], "txt") not in self._files:  # a text of an older preparation would lie
+            for split in SPLITS:
+                self._path(split, "txt").unlink(missing_ok=True)
+        sync_folder(self.out_dir)
+        write_text(
+            manifest_path(self.name, self.out_dir),
+            json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n",
+        )
+        return manifest
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for (split, kind), file in self._files.items():
+            file.close()
+            self._temporary(split, kind).unlink(missing_ok=True)
+
+
+def manifest_path(name: str, data_dir: Path) -> Path:
+    return Path(data_dir) / f"{name}.json"
+
+
+@dataclass
+class Dataset:
+    """An opened, validated dataset; `ids[split]` is a read-only uint16 memory map."""
+
+    manifest: Manifest
+    ids: dict[str, np.ndarray]
+
+
+def open_dataset(name: str, data_dir: Path) -> Dataset:
+    """Open `data_dir/<name>` and check it whole: size, range, hash. ValueError says what to do."""
+    path = manifest_path(name, data_dir)
+    again = f"prepare it again: {recipe_command(name)}"
+    if not path.exists():
+        raise ValueError(f"dataset {name!r} is not in {path.parent}: {recipe_command(name)}")
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a manifest ({error}); {again}") from error
+    if manifest.tokenizer != VOCABULARY:
+        raise ValueError(
+            f"{name} was made with the tokenizer {manifest.tokenizer}, this is {VOCABULARY}; {again}"
+        )
+    ids = {}
+    for split in SPLITS:
+        bin_path = Path(data_dir) / f"{name}-{split}.bin"
+        ids[split] = _open_bin(bin_path, manifest.bytes[split], manifest.sha256[split], again)
+    return Dataset(manifest, ids)
+
+
+def _open_bin(path: Path, size_bytes: int, digest: str, again: str) -> np.ndarray:
+    if not path.exists():
+        raise ValueError(f"{path} is missing; {again}")
+    found = path.stat().st_size
+    if found != size_bytes:
+        raise ValueError(f"{path} has {found:,} bytes, its manifest says {size_bytes:,}; {again}")
+    ids = np.memmap(path, dtype="<u2", mode="r")
+    block = 1 << 24
+    highest = max(int(ids[i : i + block].max()) for i in range(0, len(ids), block))
+    if highest >= N_TOKENS:
+        raise ValueError(
+            f"{path} holds the id {highest}, but ids end at {N_TOKENS - 1}: it was made with "
+            f"another tokenizer; {again}"
+        )
+    if sha256(path) != digest:
+        raise ValueError(f"{path} is not the file its manifest describes (SHA-256); {again}")
+    return ids
+
+
+def recipe_command(name: str) -> str:
+    """How to prepare dataset `name`: its recipe if there is one, else the recipes there are."""
+    from jojo.files import ROOT
+
+    recipes = sorted(p.stem.removeprefix("prepare-") for p in (ROOT / "data").glob("prepare-*.py"))
+    if name in recipes:
+        return f"run python data/prepare-{name}.py"
+    return f"run one of python data/prepare-{{{','.join(recipes)}}}.py"
+
+
+class Batches:
+    """Batches of windows of `block_size` + 1 ids, a pure function of (seed, step, rank).
+
+    Every epoch reads the data once in an order of its own. Text is cut into consecutive windows.
+    Chats are packed: a window starts where a conversation starts and is filled with whole ones
+    picked from the next PACKING_BUFFER; only when none fits is one cut short, and its rest left
+    out for this epoch. A conversation longer than a window continues in the next from the start
+    of a turn where it can.
+    """
+
+    def __init__(self, ids: np.ndarray, template: str, block_size: int, batch_size: int, seed: int):
+        self.ids, self.template, self.batch_size, self.seed = ids, template, batch_size, seed
+        self.window = block_size + 1
+        if len(ids) < self.window:
+            raise ValueError(
+                f"the dataset has {len(ids):,} tokens, less than one block of {block_size} + 1: "
+                "lower --block_size or prepare more data"
+            )
+        self._starts = None
+        if chatml.template_named(template).is_chat:
+            self._starts = _unit_starts(ids, self.window)
+        self._epoch_ends: list[int] = []  # windows in epochs 0..e together
+        self._plan = lru_cache(maxsize=2)(self._make_plan)
+
+    def windows_per_epoch(self) -> int:
+        return len(self._plan(0))
+
+    def ids_of(self, step: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
+        """The (batch_size / world_size, block_size + 1) int64 ids of this rank at this step."""
+        assert self.batch_size % world_size == 0
+        share = self.batch_size // world_size
+        first = step * self.batch_size + rank * share
+        return np.stack([self._window(i) for i in range(first, first + share)])
+
+    def _window(self, index: int) -> np.ndarray:
+        while not self._epoch_ends or index >= self._epoch_ends[-1]:
+            before = self._epoch_ends[-1] if self._epoch_ends else 0
+            self._epoch_ends.append(before + len(self._plan(len(self._epoch_ends))))
+        epoch = bisect.bisect_right(self._epoch_ends, index)
+        within = index - (self._epoch_ends[epoch - 1] if epoch else 0)
+        pieces = self._plan(epoch)[within]
+        return np.concatenate([self.ids[a:b] for a, b in pieces]).astype(np.int64)
+
+    def _make_plan(self, epoch: int) -> list[tuple[tuple[int, int], ...]] | _Consecutive:
+        random = np.random.default_rng([self.seed, epoch])
+        if self._starts is None:
+            return _Consecutive(len(self.ids), self.window, random)
+        return _pack(self._starts, len(self.ids), self.window, random)
+
+
+class _Consecutive:
+    """Windows of plain text: shifted by a random offset, then visited in random order."""
+
+    def __init__(self, n_ids: int, window: int, random: np.random.Generator):
+        # windows overlap by one id, so that every id but the first is a target once
+        step = window - 1
+        self.window, self.step = window, step
+        self.offset = int(random.integers(0, min(step, n_ids - window) + 1))
+        self.order = random.permutation((n_ids - self.offset - 1) // step)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[tuple[int, int], ...]:
+        start = self.offset + int(self.order[index]) * self.step
+        return ((start, start + self.window),)
+
+
+def _unit_starts(ids: np.ndarray, window: int) -> np.ndarray:
+    """Where units start: conversations, and turns at which a long conversation is cut."""
+    ends = np.flatnonzero(ids == ENDOFTEXT)
+    starts = np.concatenate([[0], ends + 1])
+    starts = starts[starts < len(ids)]
+    lengths = np.diff(np.append(starts, len(ids)))
+    extra: list[int] = []
+    for start, length in zip(starts[lengths > window], lengths[lengths > window], strict=True):
+        turns = start + np.flatnonzero(np.asarray(ids[start : start + length]) == IM_START)
+        at, end = int(start), int(start + length)
+        while end - at > window:
+            fits = turns[(turns > at) & (turns <= at + window)]
+            at = int(fits[-1]) if len(fits) else at + window
+            extra.append(at)
+    return np.union1d(starts, np.array(extra, dtype=np.int64)).astype(np.int64)
+
+
+def _pack(
+    starts: np.ndarray, n_ids: int, window: int, random: np.random.Generator
+) -> list[tuple[tuple[int, int], ...]]:
+    """Best-fit packing of units, in random order, into full windows."""
+    lengths = np.diff(np.append(starts, n_ids))
+    waiting = iter(random.permutation(len(starts)).tolist())
+    buffer: list[tuple[int, int]] = []  # (length, start), sorted
+    windows: list[tuple[tuple[int, int], ...]] = []
+    pieces: list[tuple[int, int]] = []
+    room = window
+    while True:
+        while len(buffer) < PACKING_BUFFER and (unit := next(waiting, None)) is not None:
+            bisect.insort(buffer, (int(lengths[unit]), int(starts[unit])))
+        if not buffer:
+            break
+        fits = bisect.bisect_right(buffer, (room, n_ids)) - 1
+        length, start = buffer.pop(fits if fits >= 0 else 0)
+        taken = min(length, room)
+        pieces.append((start, start + taken))
+        room -= taken
+        if not room:
+            windows.append(tuple(pieces))
+            pieces, room = [], window
+    if not windows:  # less data than a window once packed: read the file as it stands
+        windows.append(((0, window),))
+    return windows

@@ -157,7 +157,7 @@ def open_dataset(name: str, data_dir: Path) -> Dataset:
         raise ValueError(f"{path} is not a manifest ({error}); {again}") from error
     if manifest.tokenizer != VOCABULARY:
         raise ValueError(
-            f"{name} was made with the tokenizer {manifest.tokenizer}, this is {VOCABULARY}; {again}"
+            f"{name} was made with tokenizer {manifest.tokenizer}, this is {VOCABULARY}; {again}"
         )
     ids = {}
     for split in SPLITS:

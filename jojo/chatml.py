@@ -13,6 +13,7 @@ a turn of chatml; in the line templates its line breaks become spaces for the sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -221,3 +222,24 @@ def _ends_of(ids: np.ndarray, header: list[int]) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(ids, n, axis=-1)
         match[..., n - 1 :] = (windows == np.array(header)).all(-1)
     return np.where(match, np.arange(ids.shape[-1]), -1)
+
+
+_TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)\n?<\|im_end\|>\n?", re.DOTALL)
+
+
+def parse_text(text: str) -> list[Message]:
+    """Messages of a prompt file: turns written out in ChatML, or one user message.
+
+    An opened assistant turn at the end is what is to be written, so it is left out.
+    """
+    if "<|im_start|>" not in text:
+        return [{"role": "user", "content": text.strip()}]
+    body = re.sub(r"<\|im_start\|>assistant\s*$", "", text.strip())
+    messages = [{"role": m[1], "content": m[2]} for m in _TURN.finditer(body)]
+    rest = _TURN.sub("", body).strip()
+    if not messages or rest:
+        raise ValueError(
+            f"the prompt has <|im_start|> but is not ChatML, at {rest[:40]!r}: write "
+            "<|im_start|>user, the message and <|im_end|> on lines of their own"
+        )
+    return messages

@@ -1,0 +1,50 @@
+"""DailyDialog as chats with an assistant, in ChatML.
+
+    python data/prepare-chat.py
+    python data/prepare-chat.py --input ~/Downloads/dailydialog --no_refine
+
+Li et al. 2017, https://aclanthology.org/I17-1099, CC BY-NC-SA 4.0: not for commercial use.
+Writes data/chat-train.bin, -val.bin (and the same as .txt), data/chat.json and
+examples/chat_prompt.txt. Who speaks first is the user, who answers is the assistant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jojo.prepare import PrepareOptions, Recipe, Tally, main
+from jojo.refine import refine
+from jojo.sources import dailydialog
+
+EXAMPLE = "Hello! How are you today?\n"
+
+
+@dataclass
+class ChatOptions(PrepareOptions):
+    refine: bool = True
+    """Reword what the assistant says to be clearer and more polite (jojo/refine.py)."""
+
+
+def conversations(options: ChatOptions, tally: Tally) -> Iterator:
+    for conversation in dailydialog.conversations(options, tally):
+        for message in conversation.messages:
+            if options.refine and message["role"] == "assistant":
+                message["content"], changed_by = refine(message["content"])
+                for name in changed_by:
+                    tally.change(name)
+        yield conversation
+
+
+RECIPE = Recipe(
+    name="chat",
+    template="chatml",
+    licence=dailydialog.LICENCE,
+    sources=tuple(source.where for source in dailydialog.SOURCES),
+    conversations=conversations,
+    example_prompt=EXAMPLE,
+    options=ChatOptions,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,0 +1,173 @@
+"""Checkpoints: the only torch.save and torch.load. Written whole, read without pickle.
+
+<run><step>.pt and <run>-best.pt hold weights, model config, template, step, metrics, the data's
+hash and the command. <run>-resume.pt also holds optimizers and random states; the one before it
+is kept as <run>-resume-previous.pt until the run is done.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from jojo import bins
+from jojo.files import whole_file
+from jojo.loss import ActiveHead
+from model import GPT, GPTConfig
+
+FORMAT = "jojo-1"
+
+
+def save(path: Path, content: dict) -> None:
+    """Write `content` (tensors, numbers, strings, lists, dicts) so that it appears whole."""
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: Path, device: str | torch.device = "cpu") -> dict:
+    """Read a checkpoint with `weights_only`; ValueError says what is wrong with the file."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist{_others(path.parent)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a checkpoint file{_others(path)}")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path} holds more than tensors and plain values and was not opened: it could run "
+            "code. Only load checkpoints saved by Jojo"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, zipfile.BadZipFile, KeyError, UnicodeError):
+        raise ValueError(f"{path} is no checkpoint, or it is truncated: copy it again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is not a Jojo checkpoint (format {FORMAT}): it comes from another program"
+        )
+    return content
+
+
+def _others(folder: Path) -> str:
+    found = sorted(folder.glob("*.pt"), key=os.path.getmtime) if folder.is_dir() else []
+    found = [p for p in found if "-resume" not in p.name]
+    if not found:
+        return ": train one first, e.g. make chat"
+    return f": there is {', '.join(str(p) for p in found[-5:])}"
+
+
+def export_state(model: GPT) -> dict[str, torch.Tensor]:
+    """The weights of `model` under their plain names, the active-vocabulary head written out."""
+    state = dict(model.state_dict())
+    if isinstance(model.lm_head, ActiveHead):
+        state["lm_head.weight"] = model.lm_head.full_weight().detach()
+    if model.config.tie_embeddings:
+        del state["lm_head.weight"]
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def save_model(path: Path, model: GPT, *, template: str, **facts) -> None:
+    """`facts`: step, metrics, data_hash, command, train_config: plain values."""
+    content = {
+        "format": FORMAT,
+        "config": asdict(model.config),
+        "tokenizer": bins.VOCABULARY,
+        "template": template,
+        "model": export_state(model),
+        **facts,
+    }
+    save(path, content)
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:
+    """(model in evaluation mode, float32; the rest of the checkpoint)."""
+    content = load(path, device)
+    state = content.pop("model")
+    try:
+        config = GPTConfig(**content["config"])
+    except TypeError as error:
+        raise ValueError(f"{path} was made by another version: {error}") from error
+    with torch.device("meta"):
+        model = GPT(config)
+    model.to_empty(device=device)
+    if config.tie_embeddings:
+        model.lm_head.weight = model.wte.weight
+    load_weights(model, state, path)
+    return model.eval(), content
+
+
+def load_weights(model: GPT, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy weights into `model`; ValueError names what does not fit."""
+    own = model.state_dict()
+    if model.config.tie_embeddings:
+        own.pop("lm_head.weight")
+    wrong = [n for n in own if n not in state or state[n].shape != own[n].shape]
+    wrong += [n for n in state if n not in own]
+    if wrong:
+        raise ValueError(
+            f"{path} is of another architecture: {len(wrong)} tensors differ, e.g. {wrong[0]}"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+    model.fill_tables()
+
+
+class RunFiles:
+    """The files of one training run, named in one place."""
+
+    def __init__(self, out_dir: Path, run_name: str):
+        self.out_dir, self.run_name = Path(out_dir), run_name
+        self.resume = self.out_dir / f"{run_name}-resume.pt"
+        self.previous = self.out_dir / f"{run_name}-resume-previous.pt"
+        self.best = self.out_dir / f"{run_name}-best.pt"
+        self.metrics = self.out_dir / f"{run_name}.jsonl"
+        self.curves = self.out_dir / f"{run_name}.png"
+        self.tensorboard = self.out_dir / f"{run_name}-tensorboard"
+
+    def milestone(self, step: int) -> Path:
+        return self.out_dir / f"{self.run_name}{step}.pt"
+
+    def milestones(self) -> list[Path]:
+        """Checkpoints of this run, by step."""
+        pattern = re.compile(re.escape(self.run_name) + r"(\d+)\.pt")
+        found = [(m, p) for p in self.out_dir.glob("*.pt") if (m := pattern.fullmatch(p.name))]
+        return [p for _, p in sorted(found, key=lambda pair: int(pair[0][1]))]
+
+    def unfinished(self) -> bool:
+        return self.resume.exists() or self.previous.exists()
+
+    def save_resume(self, content: dict) -> None:
+        """Save `content` as the newest resume file and keep the one before it."""
+        with whole_file(self.resume) as temporary:
+            torch.save({"format": FORMAT, **content}, temporary)
+            if self.resume.exists():
+                os.replace(self.resume, self.previous)
+
+    def load_resume(self, device: str | torch.device) -> dict | None:
+        """The newest resume file that can be read whole, or None if there is none."""
+        problem = None
+        for path in (self.resume, self.previous):
+            if not path.exists():
+                continue
+            try:
+                return load(path, device)
+            except ValueError as error:
+                problem = error
+        if problem:
+            raise problem
+        return None
+
+    def remove_resume(self) -> None:
+        self.resume.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        for path in (*self.milestones(), self.best, self.metrics, self.curves):
+            path.unlink(missing_ok=True)
+        self.remove_resume()

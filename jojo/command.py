@@ -1,0 +1,112 @@
+"""How every command behaves: flags from a dataclass, errors in one line, exit codes.
+
+0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+Options = TypeVar("Options")
+
+
+def say(*parts: object) -> None:
+    """Print for a person: to stderr, so that stdout holds only what was asked for."""
+    print(*parts, file=sys.stderr, flush=True)
+
+
+def parse(options: type[Options], argv: list[str] | None, description: str | None) -> Options:
+    """Flags of the command line -> `options`; defaults < TOML file (first argument) < flags."""
+    import tyro
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    default = None
+    if argv and argv[0].endswith(".toml"):
+        default = options(**read_toml(options, Path(argv.pop(0))))
+    return tyro.cli(
+        options, args=argv, default=default, use_underscores=True, description=description or ""
+    )
+
+
+def read_toml(options: type, path: Path) -> dict:
+    """`name = value` lines for the dataclass `options`; ValueError on a name it does not have."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"config file {path} does not exist{_nearby_configs(path)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    fields = {f.name: f for f in dataclasses.fields(options)}
+    for name, value in values.items():
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{path}: unknown name {name!r}{hint}")
+        kind = str(fields[name].type)
+        fits = {"str": "str" in kind or "Path" in kind or "Literal" in kind, "bool": "bool" in kind}
+        fits |= {"int": "int" in kind or "float" in kind, "float": "float" in kind}
+        if not fits.get(type(value).__name__, False):
+            raise ValueError(f"{path}: {name} = {value!r} is not of type {kind}")
+    return values
+
+
+def _nearby_configs(path: Path) -> str:
+    found = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+    return f": {path.parent} has {', '.join(found)}" if found else ""
+
+
+def run(command: Callable[[], int | None]) -> None:
+    """Call `command` and leave the process with its exit code; expected errors become one line."""
+    try:
+        raise SystemExit(command() or 0)
+    except KeyboardInterrupt:
+        say("\nstopped")
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        say(f"error: {one_line(error)}")
+        raise SystemExit(1) from None
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        say(f"error: {one_line(error)}")
+        raise SystemExit(1) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch (any device) or Python ran out of memory."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in text
+        or "not enough memory" in text
+    )
+
+
+def one_line(error: BaseException) -> str:
+    if is_out_of_memory(error):
+        return "out of memory: lower --micro_batch_size, --batch_size or --block_size"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" for {error.filename}" if error.filename else ""
+        return f"no space left on the disk{where}: free some or choose another --out_dir"
+    if isinstance(error, PermissionError) and error.filename:
+        return f"no permission for {error.filename}: choose another place or change its permissions"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"the input is no valid UTF-8 ({error.reason} at byte {error.start:,})"
+    return " ".join(str(error).split()) or type(error).__name__

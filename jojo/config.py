@@ -1,0 +1,134 @@
+"""Every setting of a training run, once. `python train.py --help` shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jojo.files import ROOT
+
+
+@dataclass
+class TrainConfig:
+    dataset: str = "chitchat"
+    """Name of a prepared dataset: data/<dataset>.json."""
+    data_dir: Path = ROOT / "data"
+    """Where datasets are."""
+    out_dir: Path = ROOT / "models"
+    """Where checkpoints go."""
+    run_name: str | None = None
+    """Names the files of this run; by default the dataset's name."""
+    resume: bool = False
+    """Go on with an unfinished run; the result is that of a run that was never stopped."""
+    overwrite: bool = False
+    """Start anew over the files of an earlier run of the same name."""
+
+    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] = "gpt2"
+    """Size of the model; the next settings change single parts of it."""
+    arch: Literal["jojo", "gpt2"] = "jojo"
+    """jojo: Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
+    n_layer: int | None = None
+    n_head: int | None = None
+    n_kv_head: int | None = None
+    n_embd: int | None = None
+    n_inner: int | None = None
+    block_size: int | None = None
+    """Context in tokens."""
+    tie_embeddings: bool | None = None
+    """One matrix for embedding and head; by default as the architecture has it."""
+    dropout: float = 0.0
+
+    max_iters: int = 5000
+    """Optimizer steps."""
+    epochs: float | None = None
+    """Instead of --max_iters: how often to read the dataset."""
+    time_budget: str | None = None
+    """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
+    batch_size: int = 32
+    """Sequences per optimizer step."""
+    micro_batch_size: int | None = None
+    """Sequences computed at once; found automatically, and never changes the result's meaning."""
+    loss_on: Literal["all", "assistant"] = "all"
+    """Learn every token, or only the assistant's turns."""
+    seed: int = 1337
+
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for the matrices of the blocks, AdamW for the rest. adamw: AdamW for all."""
+    learning_rate: float | None = None
+    """Of the block matrices (muon: 0.02), or of everything (adamw: 0.0006)."""
+    embedding_lr: float = 0.01
+    """AdamW rate of the embeddings beside Muon."""
+    head_lr: float = 0.002
+    """AdamW rate of head and norms beside Muon."""
+    weight_decay: float = 0.0
+    """Of the block matrices."""
+    warmup_iters: int = 10
+    decay_fraction: float = 0.6
+    """Share of the run, at its end, over which rates fall linearly."""
+    final_lr_fraction: float = 0.02
+    """What the rates fall to."""
+    grad_clip: float = 1.0
+    """Largest gradient norm; 0 for none."""
+
+    eval_interval: int = 250
+    """Steps between validation losses."""
+    eval_tokens: int = 65536
+    """Validation tokens read each time, always the same ones."""
+    sample_interval: int = 1000
+    """Steps between sample conversations; 0 for none."""
+    save_interval: int = 1000
+    """Steps between checkpoints <run><step>.pt."""
+    resume_seconds: float = 60.0
+    """Least time between saves of the resume file; 0 saves it at every step."""
+    tensorboard: bool = False
+    """Write TensorBoard events to <out_dir>/<run>-tensorboard."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the matrix products; weights stay float32."""
+    compile: bool = True
+    """torch.compile, where a compiler is there."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_iters", "batch_size", "eval_interval", "eval_tokens", "save_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} {getattr(self, name)} must be 1 or more")
+        if self.epochs is not None and self.time_budget is not None:
+            raise ValueError("--epochs and --time_budget exclude each other: give one")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume and --overwrite exclude each other: give one")
+        if any(c in self.run for c in "/\\") or self.run.startswith("."):
+            raise ValueError(f"--run_name {self.run!r} must be a plain file name")
+
+    @property
+    def run(self) -> str:
+        return self.run_name or self.dataset
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, or the optimizer's usual one."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.02 if self.optimizer == "muon" else 6e-4
+
+    def model_settings(self) -> dict:
+        """What is set beside the preset, as keyword arguments of GPTConfig."""
+        names = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
+        given = {n: getattr(self, n) for n in (*names, "tie_embeddings")}
+        given = {n: value for n, value in given.items() if value is not None}
+        return {"arch": self.arch, "dropout": self.dropout, **given}
+
+
+def seconds(text: str) -> float:
+    """ "90s", "30m", "2h" or plain seconds -> seconds; ValueError says the form."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise ValueError(f"--time_budget {text!r} is no time: write 90s, 30m or 2h")
+    return value

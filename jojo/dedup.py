@@ -1,0 +1,134 @@
+"""Duplicates: verbatim ones in a stream, near ones among conversations held in memory.
+
+A near copy shares most of its three-word runs with another conversation, so it also catches a
+dialogue that stands inside a longer one. The search is exact, not MinHash, which could only
+promise a probability and cannot see containment: measured on DailyDialog (12,166 distinct
+dialogues) this takes 1.2 s, rensa 0.4 s, datasketch 9 s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+RUN = 3  # words in a run
+SHARED = 0.8  # of the shorter one's runs; a Jaccard similarity of 0.7 implies 0.82
+WORD = re.compile(r"\w+")
+
+
+def fingerprint(texts: Iterable[str]) -> int:
+    """64 bits that stand for these texts, the same on every machine."""
+    text = "\x1f".join(texts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def copies(
+    conversations: Sequence[Sequence[str]], keep_first: Sequence[bool] | None = None
+) -> dict[int, tuple[int, str]]:
+    """For each copy: the index of the conversation that stays, and in which way it is a copy.
+
+    Of several copies the longest stays, among equals the first. Those marked in `keep_first`
+    are only copies of one another: what resembles one of them goes, however long.
+    """
+    words = [WORD.findall(" ".join(turns).lower()) for turns in conversations]
+    sizes, runs = _runs(words)
+    marked = keep_first or [False] * len(words)
+    verbatim: dict[tuple[str, ...], int] = {}
+    holding: dict[int, list[int]] = defaultdict(list)  # run -> who has it
+    telling: dict[int, list[int]] = defaultdict(list)  # run -> whom it gives away
+    found: dict[int, tuple[int, str]] = {}
+    for i in sorted(range(len(words)), key=lambda i: (not marked[i], -len(words[i]), i)):
+        original = verbatim.setdefault(tuple(words[i]), i)
+        if original != i:
+            found[i] = (original, "exact duplicate")
+            continue
+        rarest = runs[i][: _n_telling(sizes[i], len(runs[i]))]
+        suspects = {j for run in rarest for j in holding[run]}
+        suspects.update(j for run in runs[i] if run in telling for j in telling[run])
+        mine = set(runs[i])
+        near = (
+            j for j in suspects if len(mine.intersection(runs[j])) >= _needed(sizes[i], sizes[j])
+        )
+        original = min(near, default=i)
+        if original != i:
+            found[i] = (original, "near duplicate")
+            continue
+        for run in runs[i]:
+            holding[run].append(i)
+        for run in rarest:
+            telling[run].append(i)
+    return found
+
+
+def _needed(*sizes: int) -> int:
+    """How many runs two conversations of these sizes share at least, if one is a copy."""
+    return math.ceil(SHARED * min(sizes))
+
+
+def _n_telling(size: int, n_common: int) -> int:
+    """How many of a conversation's common runs, rarest first, a copy cannot all avoid.
+
+    A copy may lack size - needed of the runs; any one more of them gives it away. (The prefix
+    filter of Bayardo, Ma and Srikant 2007, https://doi.org/10.1145/1242572.1242591)
+    """
+    return max(0, size - _needed(size) + 1 - (size - n_common))
+
+
+def _runs(words: list[list[str]]) -> tuple[list[int], list[list[int]]]:
+    """Of each conversation: how many distinct runs it has, and those that others have too.
+
+    Runs are numbered, and listed from the rarest to the most common.
+    """
+    padded = [w + [""] * (RUN - len(w)) for w in words]
+    vocabulary: dict[str, int] = {}
+    ids = [vocabulary.setdefault(word, len(vocabulary)) for w in padded for word in w]
+    word = np.array(ids, dtype=np.int64)
+    owner = np.repeat(np.arange(len(words)), [len(w) for w in padded])
+    key = np.zeros(max(0, len(word) - RUN + 1), dtype=np.int64)
+    for k in range(RUN):
+        key = key * len(vocabulary) + word[k : len(word) - RUN + 1 + k]
+    inside = owner[: len(key)] == owner[RUN - 1 :]  # the run does not cross into the next one
+    distinct, key = np.unique(key[inside], return_inverse=True)
+    pair = np.sort(owner[: len(inside)][inside] * len(distinct) + key)
+    pair = pair[np.diff(pair, prepend=-1) > 0]  # np.unique takes ten times as long
+    owner, key = np.divmod(pair, max(1, len(distinct)))
+    rarity = np.bincount(key)[key]
+    sizes = np.bincount(owner, minlength=len(words)).tolist()
+    common = np.flatnonzero(rarity > 1)
+    order = common[np.lexsort((key[common], rarity[common], owner[common]))]
+    ends = np.cumsum(np.bincount(owner[order], minlength=len(words)))
+    return sizes, [part.tolist() for part in np.split(key[order], ends[:-1])]
+
+
+class Seen:
+    """A set of fingerprints of 8 bytes each, so that millions of documents fit."""
+
+    def __init__(self) -> None:
+        self._recent: set[int] = set()
+        self._sorted: list[np.ndarray] = []  # each at least twice as long as the next
+
+    def add(self, key: int) -> bool:
+        """Whether `key` was new."""
+        if key in self._recent or any(_holds(keys, key) for keys in self._sorted):
+            return False
+        self._recent.add(key)
+        if len(self._recent) >= 1 << 16:
+            self._settle()
+        return True
+
+    def _settle(self) -> None:
+        keys = np.sort(np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent)))
+        self._recent.clear()
+        while self._sorted and len(self._sorted[-1]) < 2 * len(keys):
+            keys = np.sort(np.concatenate([self._sorted.pop(), keys]))
+        self._sorted.append(keys)
+
+
+def _holds(keys: np.ndarray, key: int) -> bool:
+    at = int(np.searchsorted(keys, np.uint64(key)))
+    return at < len(keys) and int(keys[at]) == key

@@ -1,0 +1,162 @@
+"""What gen.py does: load a checkpoint, then complete a prompt or hold a conversation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+import torch
+
+from jojo import chatml, checkpoint, device, planning
+from jojo.chat import Chat
+from jojo.command import say
+from jojo.files import write_text
+from jojo.sampling import (
+    Reply,
+    ReplyReader,
+    SamplingOptions,
+    banned_ids,
+    for_inference,
+    generate,
+)
+from jojo.terminal import converse, enable_line_editing, read_line
+
+if TYPE_CHECKING:
+    from gen import GenConfig
+
+DEFAULT_PROMPT = {"text": "Once upon a time"}  # of templates that cannot start with a greeting
+GREETING = "Hello, how are you today?"
+
+
+class Session:
+    """A checkpoint ready to generate, as `GenConfig` asks for it."""
+
+    def __init__(self, config: GenConfig):
+        self.config = config
+        if config.num_samples < 1:
+            raise ValueError(f"--num_samples {config.num_samples} must be 1 or more")
+        if config.prompt is not None and config.prompt_file is not None:
+            raise ValueError("--prompt and --prompt_file exclude each other: give one")
+        if config.interactive and config.num_samples > 1:
+            raise ValueError("--interactive has one reply at a time: leave out --num_samples")
+        names = ("temp", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")
+        self.options = SamplingOptions(**{n: getattr(config, n) for n in names})
+        self.machine = device.choose(config.device, config.dtype)
+        self.model, self.facts = checkpoint.load_model(config.checkpoint, self.machine.device)
+        self.template = chatml.template_named(self.facts["template"])
+        self.dtype = inference_dtype(self.machine, config)
+        wide = torch.bfloat16 if device.cpu_multiplies_bfloat16() else torch.float32
+        for_inference(self.model, self.dtype, wide)
+        self.generator = torch.Generator()
+        if config.seed is None:
+            self.generator.seed()
+        else:
+            self.generator.manual_seed(config.seed)
+
+    def describe(self) -> str:
+        g, step = self.model.config, self.facts.get("step")
+        trained = f", {step:,} steps on {self.facts.get('dataset')}" if step else ""
+        return (
+            f"{self.config.checkpoint}: {g.arch}, {g.n_layer} layers x {g.n_embd}, context "
+            f"{g.block_size}{trained}, template {self.template.name}; {self.machine.name()}, "
+            f"{str(self.dtype).removeprefix('torch.')}"
+        )
+
+    def messages(self) -> list[chatml.Message]:
+        """The conversation to be answered, from --prompt, --prompt_file and --system."""
+        text = self.config.prompt
+        if self.config.prompt_file is not None:
+            text = self.config.prompt_file.read_text(encoding="utf-8")
+        elif text is None:
+            text = DEFAULT_PROMPT.get(self.template.name, GREETING)
+        if not text.strip():
+            raise ValueError("the prompt is empty: give it some text")
+        if not self.template.is_chat:
+            return [{"role": "assistant", "content": text}]
+        parsed = chatml.parse_text(text) if self.config.prompt_file else None
+        messages = parsed or [{"role": "user", "content": text.strip()}]
+        prefix = self.template.prefix["user"]
+        if self.template.stop_text and messages[0]["content"].startswith(prefix):
+            messages[0]["content"] = messages[0]["content"][len(prefix) :].strip()
+        if self.config.system:
+            messages.insert(0, {"role": "system", "content": self.config.system})
+        return messages
+
+    def complete(self, out: TextIO) -> None:
+        """Answer or continue the prompt on `out`, --num_samples times."""
+        prompt = chatml.encode_prompt(self.messages(), self.template.name)
+        began = time.perf_counter()
+        replies = self._stream(prompt, out) if self.config.num_samples == 1 else None
+        if replies is None:
+            replies = self._batch(prompt)
+            for i, reply in enumerate(replies):
+                print(f"--- {i + 1}\n{reply.text}" if i else f"--- 1\n{reply.text}", file=out)
+        seconds = time.perf_counter() - began
+        if self.config.output is not None:
+            texts = [reply.text for reply in replies]
+            write_text(self.config.output, "\n---\n".join(texts) + "\n")
+        n = sum(len(reply.ids) for reply in replies)
+        if self.config.verbose:
+            say(f"{n} tokens in {planning.duration(seconds)}, {n / seconds:.1f} tokens/s")
+
+    def _stream(self, prompt: list[int], out: TextIO) -> list[Reply]:
+        reader = ReplyReader(self.template, self.config.nonstop)
+        if not self.template.is_chat:
+            print(chatml.decode(prompt, "text")[0]["content"], end="", file=out, flush=True)
+        banned = banned_ids(self.template, self.config.nonstop)
+        try:
+            for ids in generate(self.model, prompt, self.options, self.generator, banned=banned):
+                print(reader.push(ids[0]), end="", file=out, flush=True)
+                if reader.reply.ended:
+                    break
+        finally:
+            print(reader.finish(), file=out, flush=True)
+        return [reader.reply]
+
+    def _batch(self, prompt: list[int]) -> list[Reply]:
+        n = self.config.num_samples
+        readers = [ReplyReader(self.template, self.config.nonstop) for _ in range(n)]
+        banned = banned_ids(self.template, self.config.nonstop)
+        for ids in generate(self.model, prompt, self.options, self.generator, n, banned=banned):
+            for reader, token in zip(readers, ids, strict=True):
+                reader.push(token)
+            if all(reader.reply.ended for reader in readers):
+                break
+        for reader in readers:
+            reader.finish()
+        return [reader.reply for reader in readers]
+
+    def interact(self) -> None:
+        """Chat until the end of input; a text model continues each line."""
+        c = self.config
+        if self.template.is_chat:
+            chat = Chat(
+                self.model, self.template.name, self.options, self.generator, c.system, c.nonstop
+            )
+            converse(chat)
+            if c.output is not None:
+                chat.save(c.output)
+            return
+        enable_line_editing()
+        say("Type the beginning of a text; Ctrl+D leaves.")
+        while (line := read_line()) is not None:
+            if line.strip():
+                try:
+                    prompt = chatml.encode_prompt(
+                        [{"role": "assistant", "content": line.rstrip("\n")}], self.template.name
+                    )
+                    self._stream(prompt, sys.stdout)
+                except (ValueError, KeyboardInterrupt) as error:
+                    say(f"error: {error}" if str(error) else "")
+
+
+def inference_dtype(machine: device.Machine, config: GenConfig) -> torch.dtype:
+    """auto: on a CPU float16 for one sequence (see LowPrecisionLinear), else as in training."""
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)
+    capability = torch.backends.cpu.get_cpu_capability()
+    one = config.num_samples == 1
+    if machine.device.type == "cpu" and one and capability in ("AVX2", "AVX512"):
+        return torch.float16
+    return machine.dtype

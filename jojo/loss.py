@@ -1,0 +1,116 @@
+"""Cross entropy without ever holding all logits, and the active-vocabulary head.
+
+N positions, C n_embd, V rows of the head, A active rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK_LOGITS = {"cpu": 1 << 23, "cuda": 1 << 28}  # logits held at once; fits a CPU's caches
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """sum_n weights[n] * -log softmax(h W^T + bias)[n, targets[n]], chunk by chunk over n.
+
+    `bias` (V,) float32 stands in the normaliser only, not in the target's logit. Gradients are
+    computed in the forward pass, while a chunk's logits are at hand, so that no chunk is computed
+    twice (the idea of https://arxiv.org/abs/2410.10989); logits are float32 from the product on.
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, targets, weights, bias, softmax):
+        want = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        W = weight.to(h.dtype)  # (V, C)
+        rows = chunk_rows(len(h), max(1, CHUNK_LOGITS.get(h.device.type, 1 << 26) // len(W)))
+        grad_h = torch.empty_like(h) if want else None
+        grad_W = torch.zeros_like(weight, dtype=torch.float32) if want else None
+        total = torch.zeros((), device=h.device, dtype=torch.float32)
+        logits = h.new_empty(rows, len(W))
+        for i in range(0, len(h), rows):
+            hs, ts, ws = h[i : i + rows], targets[i : i + rows], weights[i : i + rows]
+            out = torch.mm(hs, W.t(), out=logits[: len(hs)])
+            loss, d = softmax(out, bias, ts, ws)
+            total += loss
+            if want:
+                torch.mm(d, W, out=grad_h[i : i + rows])
+                grad_W += d.t() @ hs
+        ctx.save_for_backward(grad_h, grad_W)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_h, grad_W = ctx.saved_tensors
+        return grad_h * grad.to(grad_h.dtype), grad_W * grad, None, None, None, None
+
+
+def chunk_rows(n: int, most: int) -> int:
+    """Rows of a chunk, at most `most`: equal chunks of n where that is not much smaller."""
+    equal = next(r for r in range(min(n, most), 0, -1) if n % r == 0)
+    return equal if 4 * equal >= min(n, most) else min(n, most)
+
+
+def softmax_step(logits: Tensor, bias: Tensor, targets: Tensor, weights: Tensor):
+    """Weighted loss of a chunk of logits (N, V), and its gradient on them in their dtype."""
+    x = logits.float() + bias
+    top = x.amax(-1, keepdim=True)
+    e = (x - top).exp()
+    norm = e.sum(-1, keepdim=True)
+    hit = torch.arange(x.size(1), device=x.device) == targets[:, None]
+    d = (e / norm - hit.float()) * weights[:, None]
+    nll = (norm.log() + top)[:, 0] - logits.gather(1, targets[:, None])[:, 0].float()
+    return (nll * weights).sum(), d.to(logits.dtype)
+
+
+def cross_entropy(
+    h: Tensor, head: nn.Module, targets: Tensor, weights: Tensor, softmax: Callable = softmax_step
+) -> Tensor:
+    """Weighted sum of the negative log likelihoods (nats), a float32 scalar.
+
+    h (B, T, C), targets and weights (B, T); `head` is the model's `lm_head`; `softmax` is
+    `softmax_step` or that function compiled.
+    """
+    h, targets, weights = h.flatten(0, 1), targets.flatten(), weights.flatten().float()
+    if isinstance(head, ActiveHead):
+        targets, bias = head.rows[targets], head.bias
+    else:
+        bias = h.new_zeros(len(head.weight), dtype=torch.float32)
+    return LinearCrossEntropy.apply(h, head.weight, targets, weights, bias, softmax)
+
+
+class ActiveHead(nn.Module):
+    """A zero-initialised head with a row for each id in use and one row for all the others.
+
+    Ids that never are a target get the same gradient at every step, so in the full head their
+    rows would stay equal for ever. One shared row stands for them: log(count) is added to its
+    logit in the normaliser, which makes loss and weights those of the full softmax.
+    `forward` gives full logits (..., V), `full_weight` the full matrix.
+    """
+
+    def __init__(self, n_embd: int, vocab_size: int, ids_in_use: Tensor):
+        super().__init__()
+        A = len(ids_in_use)
+        self.n_others = vocab_size - A
+        assert self.n_others > 0
+        self.weight = nn.Parameter(torch.zeros(A + 1, n_embd))
+        rows = torch.full((vocab_size,), A, dtype=torch.int64)
+        rows[ids_in_use] = torch.arange(A)
+        bias = torch.zeros(A + 1)
+        bias[A] = math.log(self.n_others)
+        self.register_buffer("rows", rows, persistent=False)  # id -> row
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.linear(h, self.weight)[..., self.rows]
+
+    def full_weight(self) -> Tensor:
+        return self.weight[self.rows]
+
+    def share_gradient(self) -> None:
+        """Turn the shared row's gradient, a sum over its ids, into that of one of them."""
+        self.weight.grad[-1] /= self.n_others

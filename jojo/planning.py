@@ -1,0 +1,196 @@
+"""What a run will take, said before it starts: from real steps, not from tables."""
+
+from __future__ import annotations
+
+import copy
+import math
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from jojo import device
+from jojo.command import is_out_of_memory, say
+from jojo.config import seconds
+from jojo.optim import Schedule
+
+if TYPE_CHECKING:
+    from jojo.trainer import Trainer
+
+CPU_MICRO_BATCH_TOKENS = 4096  # more at once is no faster on a CPU
+MEMORY_SHARE = 0.8  # of the free memory that a plan may fill
+LONG_SECONDS = 3 * 3600  # on a CPU: worth a word of warning
+MANY_EPOCHS = 20
+
+
+def describe(trainer: Trainer) -> None:
+    """Print model, data and settings."""
+    c, model, m = trainer.config, trainer.model, trainer.data.manifest
+    full = model.n_params() + (c_rows := _unstored_rows(model)) * model.config.n_embd
+    distinct = len(model.lm_head.weight) - 1 if c_rows else None
+    g = model.config
+    heads = f"{g.n_head} heads" + (
+        f" ({g.n_kv_head} for keys and values)" if g.n_kv_head != g.n_head else ""
+    )
+    say(
+        f"model    {g.arch}: {full / 1e6:.1f} M parameters, {g.n_layer} layers x {g.n_embd}, "
+        f"{heads}, context {g.block_size}"
+    )
+    ids = f" ({distinct:,} different)" if distinct else ""
+    say(
+        f"data     {m.name}: {m.tokens['train']:,} training tokens{ids}, "
+        f"{m.conversations['train']:,} conversations, {m.tokens['val']:,} validation tokens"
+    )
+    hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset"}
+    pairs = [f"{k}={v}" for k, v in vars(c).items() if k not in hidden and v is not None]
+    say(f"settings {' '.join(pairs)}")
+
+
+def _unstored_rows(model) -> int:
+    """Rows of the vocabulary that an active-vocabulary head does not hold one by one."""
+    return model.config.vocab_size - len(model.lm_head.weight)
+
+
+def make_plan(trainer: Trainer, began: float) -> None:
+    """Find the micro-batch, measure a step, set the schedule, and say what will happen."""
+    c, m = trainer.config, trainer.machine
+    weights = copy.deepcopy(trainer.model.state_dict())
+    random = device.random_state()
+    find_micro_batch(trainer)
+    how = trainer.compile()
+    step_seconds = measure_step(trainer)
+    trainer.model.load_state_dict(weights)
+    trainer.reset_optimizers()
+    device.restore_random_state(random)
+    windows = trainer.batches.windows_per_epoch()
+    max_iters = c.max_iters
+    if c.epochs is not None:
+        max_iters = max(1, math.ceil(c.epochs * windows / c.batch_size))
+    elif c.time_budget is not None:
+        left = seconds(c.time_budget) - (time.monotonic() - began)
+        max_iters = max(2, int(left / step_seconds))
+    trainer.schedule = Schedule(
+        max_iters=max_iters,
+        warmup_iters=min(c.warmup_iters, max_iters),
+        decay_iters=round(c.decay_fraction * max_iters),
+        final_fraction=c.final_lr_fraction,
+    )
+    tokens = max_iters * c.batch_size * trainer.model.config.block_size
+    epochs = max_iters * c.batch_size / windows
+    total = step_seconds * max_iters
+    used = m.used_bytes() if m.device.type == "cuda" else _peak_rss_bytes()
+    say(
+        f"machine  {m.name()}, {str(m.dtype).removeprefix('torch.')}, {how}, micro-batch "
+        f"{trainer.micro_batch} of {c.batch_size}, {used / 2**30:.1f} GiB of memory used, "
+        f"{m.free_bytes() / 2**30:.1f} GiB free"
+    )
+    say(
+        f"plan     {max_iters:,} steps of {c.batch_size} x {trainer.model.config.block_size} "
+        f"tokens: {tokens / 1e6:,.1f} M in all, the dataset {epochs:.1f} times; "
+        f"{step_seconds:.2f} s a step, about {duration(total)}"
+    )
+    train_tokens = trainer.data.manifest.tokens["train"]
+    if epochs > MANY_EPOCHS:
+        say(
+            f"warning: {train_tokens / 1e6:.1f} M tokens will be read {epochs:.0f} times; expect "
+            "overfitting: lower --max_iters, or prepare more data"
+        )
+    if m.device.type == "cpu" and total > LONG_SECONDS:
+        say(
+            f"warning: this model needs about {duration(total)} on this CPU; "
+            "python train.py config/laptop.toml takes a few minutes"
+        )
+
+
+def find_micro_batch(trainer: Trainer) -> None:
+    """Set the largest micro-batch that fits: estimated on a CPU, tried on a GPU."""
+    c, block_size = trainer.config, trainer.model.config.block_size
+    if c.micro_batch_size is not None:
+        trainer.micro_batch = min(c.micro_batch_size, c.batch_size)
+        return
+    sizes = [n for n in range(c.batch_size, 0, -1) if c.batch_size % n == 0]
+    if trainer.machine.device.type == "cpu":
+        free = MEMORY_SHARE * trainer.machine.free_bytes() - _state_bytes(trainer)
+        per_sequence = _activation_bytes(trainer) * block_size
+        fits = [n for n in sizes if n * block_size <= CPU_MICRO_BATCH_TOKENS or n == 1]
+        trainer.micro_batch = next((n for n in fits if n * per_sequence <= free), 0)
+        if not trainer.micro_batch:
+            need = per_sequence + _state_bytes(trainer)
+            raise ValueError(
+                f"this model needs about {need / 2**30:.1f} GiB of memory to train, "
+                f"{trainer.machine.free_bytes() / 2**30:.1f} GiB are free: choose a smaller "
+                "--preset or --block_size"
+            )
+        return
+    for trainer.micro_batch in sizes:
+        try:
+            _try_micro_step(trainer)
+            trainer.update(0)  # the optimizer's state takes its place too
+            _try_micro_step(trainer)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or trainer.micro_batch == 1:
+                raise
+        else:
+            break
+        finally:
+            trainer.optimizers.zero_grad()
+            if trainer.machine.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _state_bytes(trainer: Trainer) -> int:
+    """Weights, gradients, optimizer states and the copy kept while measuring."""
+    return 20 * trainer.model.n_params()
+
+
+def _activation_bytes(trainer: Trainer) -> int:
+    """What one token leaves behind for the backward pass, per the shapes in model.py."""
+    g = trainer.model.config
+    a_block = 12 * g.n_embd + 4 * g.head_dim * (g.n_head + g.n_kv_head) + 4 * g.n_inner
+    return 4 * (g.n_layer * a_block + 6 * g.n_embd)
+
+
+def _try_micro_step(trainer: Trainer) -> None:
+    windows = torch.from_numpy(trainer.batches.ids_of(0)[: trainer.micro_batch])
+    trainer.micro_step(windows, trainer.weigh(windows), float(windows.numel()))
+
+
+def measure_step(trainer: Trainer) -> float:
+    """Seconds of one optimizer step, from real micro-steps (the first one also compiles)."""
+    _try_micro_step(trainer)
+    trainer.update(0)
+    trainer.machine.synchronize()
+    times = []
+    while not times or (len(times) < 3 and sum(times) < 3.0):
+        t0 = time.perf_counter()
+        _try_micro_step(trainer)
+        trainer.machine.synchronize()
+        times.append(time.perf_counter() - t0)
+    t0 = time.perf_counter()
+    trainer.update(0)
+    trainer.machine.synchronize()
+    micro_steps = math.ceil(trainer.config.batch_size / trainer.micro_batch)
+    return sorted(times)[len(times) // 2] * micro_steps + time.perf_counter() - t0
+
+
+def replan(trainer: Trainer) -> None:
+    """Where the decay begins, fit the rest of the steps to the rest of the time budget."""
+    left = seconds(trainer.config.time_budget) - trainer.elapsed
+    a_step = trainer.elapsed / trainer.step
+    s = trainer.schedule
+    s.decay_iters = max(1, int(left / a_step))
+    s.max_iters = trainer.step + s.decay_iters
+
+
+def _peak_rss_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def duration(s: float) -> str:
+    """Seconds in the unit a person would use."""
+    if s < 90:
+        return f"{s:.0f} s"
+    if s < 5400:
+        return f"{s / 60:.0f} min"
+    return f"{s / 3600:.1f} h" if s < 36000 else f"{s / 3600:.0f} h"

@@ -1,0 +1,253 @@
+"""What every recipe shares: flags, duplicates, the split, tokenizing, writing, the report.
+
+    from jojo.prepare import PrepareOptions, Recipe, Tally, main
+
+A recipe names its licence and sources and turns raw records into conversations; `main` does the
+rest and writes <out_dir>/<name>-train.bin, -val.bin (the same as .txt) and <name>.json.
+Every record that came in is either kept or dropped for a named reason; the sums add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from jojo.command import parse, run, say
+from jojo.files import ROOT, sha256, write_text
+
+if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --help stays quick
+    from jojo.bins import DatasetWriter, Manifest
+    from jojo.chatml import Conversation
+
+BATCH_CHARACTERS = 4_000_000  # text tokenized at once; bounds the memory of streamed recipes
+Record = TypeVar("Record")
+
+
+@dataclass
+class PrepareOptions:
+    input: Path | None = None
+    """A local copy of the raw data: file, folder or archive. Without it, it is downloaded."""
+    val_fraction: float = 0.05
+    """Share of the conversations that is held out for validation."""
+    seed: int = 1337
+    """Decides which conversations are held out."""
+    limit: int | None = None
+    """Read only the first N records."""
+    out_dir: Path = ROOT / "data"
+    """Where the files are written."""
+
+
+@dataclass
+class Tally:
+    """What happened to every record, for the report and the manifest."""
+
+    limit: int | None = None
+    records_in: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)  # e.g. turns a rule rewrote
+    sources: list[str] = field(default_factory=list)  # what was really read
+
+    def records(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Pass records on and count them, up to --limit over all calls."""
+        left = None if self.limit is None else self.limit - self.records_in
+        for record in islice(records, left):
+            self.read()
+            yield record
+
+    def read(self, n: int = 1) -> None:
+        self.records_in += n
+
+    def drop(self, reason: str, n: int = 1) -> None:
+        self.dropped[reason] += n
+
+    def change(self, what: str, n: int = 1) -> None:
+        self.changed[what] += n
+
+    def used(self, path: Path) -> None:
+        """Note a raw file for the manifest, with its hash."""
+        self.sources.append(f"{path.name} sha256:{sha256(path)}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One dataset. `conversations` yields what is worth keeping and tells the tally the rest."""
+
+    name: str
+    template: str
+    licence: str
+    sources: tuple[str, ...]
+    conversations: Callable[..., Iterable[Conversation]]  # (options, tally)
+    example_prompt: str | None = None  # becomes examples/<name>_prompt.txt
+    # Near copies need all conversations in memory. Without them the recipe is streamed: only
+    # verbatim copies are dropped and the first one wins, so yield a "val" split before "train".
+    near_duplicates: bool = True
+    write_text: bool = True
+    options: type[PrepareOptions] = PrepareOptions
+
+
+def main(recipe: Recipe, argv: list[str] | None = None) -> None:
+    """Run a recipe as a command, with the flags of its options, and leave with its exit code."""
+
+    def command() -> int:
+        options = parse(recipe.options, argv, sys.modules["__main__"].__doc__)
+        if wrong := _wrong_usage(options):
+            say(f"error: {wrong}")
+            return 2
+        try:
+            prepare(recipe, options)
+        except KeyboardInterrupt:
+            say(f"\nnothing of {recipe.name} was written; run it again to prepare it")
+            raise
+        return 0
+
+    run(command)
+
+
+def prepare(recipe: Recipe, options: PrepareOptions) -> Manifest:
+    """Run a recipe and return the manifest of what it wrote."""
+    from jojo.bins import DatasetWriter
+
+    began = time.perf_counter()
+    tally = Tally(limit=options.limit)
+    with DatasetWriter(
+        options.out_dir, recipe.name, template=recipe.template, write_text=recipe.write_text
+    ) as writer:
+        conversations = recipe.conversations(options, tally)
+        clean = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
+        for batch in _batches(clean(conversations, options, tally)):
+            _write(batch, writer)
+        if not tally.records_in:
+            raise ValueError(f"no record found in {options.input or 'the source'}: is it empty?")
+        kept = sum(writer.conversations.values())
+        assert tally.records_in == kept + sum(tally.dropped.values()), (tally, kept)
+        manifest = writer.commit(
+            licence=recipe.licence,
+            sources=[*recipe.sources, *tally.sources],
+            seed=options.seed,
+            records_in=tally.records_in,
+            dropped=dict(tally.dropped.most_common()),
+            notes={"val_fraction": options.val_fraction, "changed": dict(tally.changed)},
+        )
+    prompt = _write_example(recipe)
+    _report(manifest, tally, options.out_dir, prompt, time.perf_counter() - began)
+    return manifest
+
+
+def split_of(fingerprint: int, seed: int, val_fraction: float) -> str:
+    """ "train" or "val": a pure function of text and seed, so more data never moves a text."""
+    mixed = hashlib.blake2b(f"{seed}:{fingerprint}".encode(), digest_size=8).digest()
+    return "val" if int.from_bytes(mixed, "big") < val_fraction * 2**64 else "train"
+
+
+def _with_split(
+    conversation: Conversation, fingerprint: int, options: PrepareOptions
+) -> tuple[str, Conversation]:
+    split = conversation.split or split_of(fingerprint, options.seed, options.val_fraction)
+    return split, conversation
+
+
+def _without_verbatim_copies(
+    conversations: Iterable[Conversation], options: PrepareOptions, tally: Tally
+) -> Iterator[tuple[str, Conversation]]:
+    from jojo.dedup import Seen, fingerprint
+
+    seen = Seen()
+    for conversation in conversations:
+        key = fingerprint(m["content"] for m in conversation.messages)
+        if seen.add(key):
+            yield _with_split(conversation, key, options)
+        else:
+            tally.drop("exact duplicate")
+
+
+def _without_near_copies(
+    conversations: Iterable[Conversation], options: PrepareOptions, tally: Tally
+) -> Iterator[tuple[str, Conversation]]:
+    """Of several alike, one that the source calls "val" stays, else the longest."""
+    from jojo.dedup import copies, fingerprint
+
+    chosen = []
+    for conversation in conversations:
+        key = fingerprint(m["content"] for m in conversation.messages)
+        chosen.append(_with_split(conversation, key, options))
+    copy_of = copies(
+        [[m["content"] for m in c.messages] for _, c in chosen],
+        keep_first=[c.split == "val" for _, c in chosen],
+    )
+    for index, (split, conversation) in enumerate(chosen):
+        if index not in copy_of:
+            yield split, conversation
+            continue
+        original, how = copy_of[index]
+        elsewhere = ", across train and val" if chosen[original][0] != split else ""
+        tally.drop(how + elsewhere)
+
+
+def _batches(
+    conversations: Iterable[tuple[str, Conversation]],
+) -> Iterator[list[tuple[str, Conversation]]]:
+    batch, characters = [], 0
+    for split, conversation in conversations:
+        batch.append((split, conversation))
+        characters += sum(len(m["content"]) for m in conversation.messages)
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _write(batch: list[tuple[str, Conversation]], writer: DatasetWriter) -> None:
+    import numpy as np
+
+    from jojo.chatml import encode_batch
+
+    ids = encode_batch([c.messages for _, c in batch], writer.template)
+    for split in ("train", "val"):
+        mine = [row for row, (where, _) in zip(ids, batch, strict=True) if where == split]
+        if mine:
+            writer.add(split, np.concatenate(mine), len(mine))
+
+
+def _write_example(recipe: Recipe) -> Path | None:
+    if recipe.example_prompt is None:
+        return None
+    path = ROOT / "examples" / f"{recipe.name}_prompt.txt"
+    if not path.exists() or path.read_text(encoding="utf-8") != recipe.example_prompt:
+        write_text(path, recipe.example_prompt)
+    return path
+
+
+def _report(
+    manifest: Manifest, tally: Tally, out_dir: Path, prompt: Path | None, seconds: float
+) -> None:
+    from jojo.bins import SPLITS
+
+    lines = [f"{manifest.name}: {tally.records_in:,} records in"]
+    lines += [f"  {n:>11,}  dropped: {reason}" for reason, n in tally.dropped.most_common()]
+    lines += [f"  {n:>11,}  changed: {what}" for what, n in tally.changed.most_common()]
+    for split, n in manifest.conversations.items():
+        kind = "documents" if manifest.template == "text" else "conversations"
+        lines.append(f"  {n:>11,}  {kind} in {split}, {manifest.tokens[split]:,} tokens")
+    files = [
+        out_dir / f"{manifest.name}-{split}.{kind}" for kind in ("bin", "txt") for split in SPLITS
+    ]
+    files += [out_dir / f"{manifest.name}.json", *([prompt] if prompt else [])]
+    lines += [f"  {f.stat().st_size:>11,}  bytes in {f}" for f in files if f.exists()]
+    lines.append(f"  {seconds:>11.1f}  seconds")
+    say("\n".join(lines))
+
+
+def _wrong_usage(options: PrepareOptions) -> str | None:
+    if not 0 < options.val_fraction < 1:
+        return f"--val_fraction {options.val_fraction} must lie between 0 and 1, e.g. 0.05"
+    if options.limit is not None and options.limit < 1:
+        return f"--limit {options.limit} must be 1 or more"
+    return None

@@ -1,0 +1,52 @@
+"""A short conversation with a model in training, to see how it comes along."""
+
+from __future__ import annotations
+
+import torch
+
+from jojo import chatml
+from jojo.bins import Dataset
+from jojo.device import Machine
+from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
+from model import GPT
+from tokenizer import ENDOFTEXT
+
+OPENING = "Hello, how are you today?"
+STORY_OPENING = "Once upon a time"
+SAMPLE_TOKENS = 60
+
+
+def sample_conversation(model: GPT, data: Dataset, machine: Machine) -> str:
+    """Replies to a fixed greeting and to the first validation conversation, as text."""
+    template = chatml.template_named(data.manifest.template)
+    if not template.is_chat:
+        return STORY_OPENING + _reply(model, [_assistant(STORY_OPENING)], template, machine)
+    ids = data.ids["val"][: 4 * model.config.block_size]
+    first = chatml.decode(ids[: int((ids == ENDOFTEXT).argmax()) or len(ids)], template.name)
+    prompts = [[{"role": "user", "content": OPENING}]]
+    if first and first[0]["role"] == "user":
+        prompts.append(first[:1])
+    return "\n".join(
+        f"  > {p[0]['content']}\n  {_reply(model, p, template, machine)}" for p in prompts
+    )
+
+
+def _assistant(text: str) -> chatml.Message:
+    return {"role": "assistant", "content": text}
+
+
+def _reply(model: GPT, messages, template: chatml.Template, machine: Machine) -> str:
+    prompt = chatml.encode_prompt(messages, template.name)[-model.config.block_size // 2 :]
+    options = SamplingOptions(temp=0.7, top_p=0.95, max_tokens=SAMPLE_TOKENS)
+    generator = torch.Generator().manual_seed(0)  # not the run's own, which must not move
+    reader = ReplyReader(template)
+    training = model.training
+    model.eval()
+    with torch.compiler.set_stance("force_eager"):
+        for ids in generate(model, prompt, options, generator, banned=banned_ids(template)):
+            reader.push(ids[0])
+            if reader.reply.ended:
+                break
+    model.train(training)
+    reader.finish()
+    return reader.reply.text + ("" if reader.reply.ended else " ...")

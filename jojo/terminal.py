@@ -1,0 +1,122 @@
+"""The chat in a terminal: a prompt with line editing, and commands that start with a slash."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jojo.chat import Chat
+from jojo.command import say
+
+COMMANDS = {
+    "/help": "show this",
+    "/reset": "forget the conversation",
+    "/system TEXT": "set the system message and start over; without text, remove it",
+    "/retry": "another reply to the last message",
+    "/undo": "forget the last message and its reply",
+    "/save FILE": "save the conversation",
+    "/load FILE": "go on with a saved conversation",
+    "/temp NUMBER": "set the temperature",
+    "/quit": "leave (also Ctrl+D)",
+}
+
+
+def enable_line_editing() -> None:
+    """Arrow keys and history in input(), where Python has readline."""
+    with contextlib.suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401
+
+
+def converse(chat: Chat) -> None:
+    """Read messages from stdin and print replies until the end of input or /quit."""
+    enable_line_editing()
+    if sys.stdin.isatty():
+        say("Type a message, or /help. Ctrl+C stops a reply, Ctrl+D leaves.")
+    while (line := read_line()) is not None:
+        line = line.strip()
+        if not line:
+            continue
+        try:
+            if line.startswith("/"):
+                if _command(chat, line) == "quit":
+                    return
+            else:
+                _print_reply(chat, chat.say(line))
+        except (ValueError, OSError) as error:
+            say(f"error: {error}")
+
+
+def read_line(prompt: str = "> ") -> str | None:
+    """A line from the person, or None at the end of input."""
+    if not sys.stdin.isatty():
+        line = sys.stdin.readline()
+        if line:
+            say(f"{prompt}{line.rstrip()}")
+        return line or None
+    try:
+        return input(prompt)
+    except EOFError:
+        print()
+        return None
+    except KeyboardInterrupt:
+        print()
+        return ""
+
+
+def _print_reply(chat: Chat, pieces: Iterator[str]) -> None:
+    before = chat.forgotten
+    try:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        pieces.close()
+    print(flush=True)
+    if chat.forgotten > before:
+        say(f"(the context is full: the first {chat.forgotten} messages are forgotten)")
+
+
+def _command(chat: Chat, line: str) -> str | None:
+    name, _, argument = line.partition(" ")
+    argument = argument.strip()
+    if name in ("/quit", "/exit"):
+        return "quit"
+    if name == "/help":
+        say("\n".join(f"  {usage:<14} {what}" for usage, what in COMMANDS.items()))
+    elif name == "/reset":
+        chat.reset()
+        say("(forgotten)")
+    elif name == "/system":
+        if argument and "system" not in chat.template.prefix:
+            raise ValueError("this model was trained without system messages")
+        chat.system = argument or None
+        chat.reset()
+        say("(system message set)" if argument else "(no system message)")
+    elif name == "/retry":
+        _print_reply(chat, chat.retry())
+    elif name == "/undo":
+        chat.undo()
+        say("(undone)")
+    elif name in ("/save", "/load"):
+        if not argument:
+            raise ValueError(f"{name} needs a file name")
+        (chat.save if name == "/save" else chat.load)(Path(argument))
+        where = "saved to" if name == "/save" else "from"
+        say(f"({len(chat.messages)} messages {where} {argument})")
+    elif name == "/temp":
+        _set_temperature(chat, argument)
+    else:
+        raise ValueError(f"unknown command {name}: /help lists them")
+    return None
+
+
+def _set_temperature(chat: Chat, argument: str) -> None:
+    from dataclasses import replace
+
+    try:
+        value = float(argument)
+    except ValueError:
+        raise ValueError(f"/temp needs a number, e.g. /temp 0.8, not {argument!r}") from None
+    chat.options = replace(chat.options, temp=value)
+    say(f"(temperature {value:g})")

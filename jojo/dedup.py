@@ -1,9 +1,9 @@
 """Duplicates: verbatim ones in a stream, near ones among conversations held in memory.
 
-A near copy shares most of its three-word runs with another conversation, so it also catches a
-dialogue that stands inside a longer one. The search is exact, not MinHash, which could only
-promise a probability and cannot see containment: measured on DailyDialog (12,166 distinct
-dialogues) this takes 1.2 s, rensa 0.4 s, datasketch 9 s.
+A near copy shares most of its three-word runs with another conversation, so a dialogue that stands
+inside a longer one is found too. The search is exact. Measured on DailyDialog (12,904 dialogues,
+two cores): this 1.4 s, MinHash LSH 1.1 s (rensa) or 2.9 s (datasketch); but MinHash only promises
+a probability, and misses the 154 of 844 near copies whose Jaccard similarity is below 0.7.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,10 +21,10 @@ SHARED = 0.8  # of the shorter one's runs; a Jaccard similarity of 0.7 implies 0
 WORD = re.compile(r"\w+")
 
 
-def fingerprint(texts: Iterable[str]) -> int:
+def fingerprint(texts: Sequence[str]) -> int:
     """64 bits that stand for these texts, the same on every machine."""
-    text = "\x1f".join(texts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    data = "\x1f".join(texts).encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 def copies(
@@ -106,29 +106,21 @@ def _runs(words: list[list[str]]) -> tuple[list[int], list[list[int]]]:
 
 
 class Seen:
-    """A set of fingerprints of 8 bytes each, so that millions of documents fit."""
+    """A set of fingerprints, 8 bytes each, so that millions of documents fit."""
 
     def __init__(self) -> None:
-        self._recent: set[int] = set()
-        self._sorted: list[np.ndarray] = []  # each at least twice as long as the next
+        self._sorted: list[np.ndarray] = []  # each more than twice as long as the next
 
-    def add(self, key: int) -> bool:
-        """Whether `key` was new."""
-        if key in self._recent or any(_holds(keys, key) for keys in self._sorted):
-            return False
-        self._recent.add(key)
-        if len(self._recent) >= 1 << 16:
-            self._settle()
-        return True
-
-    def _settle(self) -> None:
-        keys = np.sort(np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent)))
-        self._recent.clear()
-        while self._sorted and len(self._sorted[-1]) < 2 * len(keys):
-            keys = np.sort(np.concatenate([self._sorted.pop(), keys]))
-        self._sorted.append(keys)
-
-
-def _holds(keys: np.ndarray, key: int) -> bool:
-    at = int(np.searchsorted(keys, np.uint64(key)))
-    return at < len(keys) and int(keys[at]) == key
+    def add(self, keys: np.ndarray) -> np.ndarray:
+        """Add `keys` (uint64); returns where a key stands for the first time (bool)."""
+        new = np.zeros(len(keys), dtype=bool)
+        new[np.unique(keys, return_index=True)[1]] = True
+        for known in self._sorted:
+            at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            new &= known[at] != keys
+        added = np.sort(keys[new])
+        while self._sorted and len(self._sorted[-1]) <= 2 * len(added):
+            added = np.sort(np.concatenate([self._sorted.pop(), added]))
+        if len(added):
+            self._sorted.append(added)
+        return new

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from jojo.command import say
 from jojo.files import sha256 as sha256_of
 from jojo.files import sync, sync_folder
 
@@ -57,7 +57,8 @@ def download(
         if part.exists() and _is_whole(part):  # whole, yet not what it should be
             part.unlink()
         answers.append(f"{url}: {answer}")
-        print(f"  {answers[-1]}", file=sys.stderr)
+        if len(answers) < len(urls):
+            say(f"{answers[-1]}; trying the next mirror")
     raise DownloadError(f"could not download {path.name}; tried {'; '.join(answers)}")
 
 
@@ -135,7 +136,7 @@ def _append(response, part: Path, have: int, total: int | None) -> int:
 
     bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, leave=False)
     with bar, open(part, "ab" if have else "wb") as file:
-        for block in response.iter_content(1 << 18):
+        for block in response.iter_content(1 << 16):
             have += file.write(block)
             bar.update(len(block))
     return have

@@ -1,13 +1,24 @@
-"""How good a model is: the loss on validation data."""
+"""How good a model is: the loss on validation data, and whether its replies stop and fit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
 import torch
 
+from jojo import bins, checkpoint, device
 from jojo.bins import Batches
+from jojo.chat import Chat
 from jojo.device import Machine
 from jojo.loss import cross_entropy, softmax_step
+from jojo.sampling import SamplingOptions
 from model import GPT
+
+if TYPE_CHECKING:
+    from eval import EvalConfig
+    from jojo.sources.chitchat import Prompt
 
 EVAL_SEED = 0  # validation windows are the same in every run, whatever its seed
 
@@ -42,3 +53,62 @@ class Validation:
             total += cross_entropy(h, model.lm_head, ids[:, 1:], weights, softmax).item()
         model.train(training)
         return total / max(count, 1.0)
+
+
+@dataclass
+class ReplyScore:
+    """How replies to prompts of held-out phrasings did. Shares are of all prompts."""
+
+    prompts: int
+    ended: float  # share that ended by themselves within the limit
+    right_intent: float
+    tokens_mean: float
+    wrong: list[dict]  # prompt, reply, intent of each reply that did not carry the intent
+
+
+def score_replies(
+    model: GPT, prompts: Sequence[Prompt], options: SamplingOptions, seed: int
+) -> ReplyScore:
+    """Let `model` answer each prompt once and judge the replies (see sources/chitchat.py)."""
+    from jojo.sources.chitchat import judge
+
+    generator = torch.Generator().manual_seed(seed)
+    ended = tokens = 0
+    wrong = []
+    for prompt in prompts:
+        chat = Chat(model, "chatml", options, generator)
+        chat.messages = list(prompt.messages)
+        reply = "".join(chat.answer())
+        ended += chat.last.ended
+        tokens += len(chat.last.ids)
+        if not judge(reply, prompt.intent, prompt.slots):
+            said = prompt.messages[-1]["content"]
+            wrong.append({"intent": prompt.intent, "prompt": said, "reply": reply})
+    n = len(prompts)
+    return ReplyScore(n, ended / n, 1 - len(wrong) / n, tokens / n, wrong)
+
+
+def measure(config: EvalConfig) -> dict:
+    """Everything eval.py prints, as plain values."""
+    machine = device.choose(config.device, "auto")
+    model, facts = checkpoint.load_model(config.checkpoint, machine.device)
+    name = config.dataset or facts["dataset"]
+    data = bins.open_dataset(name, config.data_dir)
+    validation = Validation(
+        data.ids["val"],
+        data.manifest.template,
+        model.config.block_size,
+        config.eval_tokens,
+        batch_size=16,
+    )
+    loss = validation.loss(model, machine, lambda windows: torch.ones(windows[:, 1:].shape))
+    result = {"dataset": name, "val_loss": loss, "checkpoint": str(config.checkpoint)}
+    if name == "chitchat" and config.prompts:
+        from jojo.sources.chitchat import held_out_prompts
+
+        options = SamplingOptions(
+            temp=config.temp, top_p=config.top_p, max_tokens=config.max_tokens
+        )
+        prompts = held_out_prompts(config.seed, config.prompts)
+        result["replies"] = asdict(score_replies(model, prompts, options, config.seed))
+    return result

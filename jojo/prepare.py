@@ -65,7 +65,8 @@ class Tally:
         self.records_in += n
 
     def drop(self, reason: str, n: int = 1) -> None:
-        self.dropped[reason] += n
+        if n:
+            self.dropped[reason] += n
 
     def change(self, what: str, n: int = 1) -> None:
         self.changed[what] += n
@@ -120,8 +121,8 @@ def prepare(recipe: Recipe, options: PrepareOptions) -> Manifest:
         options.out_dir, recipe.name, template=recipe.template, write_text=recipe.write_text
     ) as writer:
         conversations = recipe.conversations(options, tally)
-        clean = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
-        for batch in _batches(clean(conversations, options, tally)):
+        batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
+        for batch in batches(conversations, options, tally):
             _write(batch, writer)
         if not tally.records_in:
             raise ValueError(f"no record found in {options.input or 'the source'}: is it empty?")
@@ -146,57 +147,55 @@ def split_of(fingerprint: int, seed: int, val_fraction: float) -> str:
     return "val" if int.from_bytes(mixed, "big") < val_fraction * 2**64 else "train"
 
 
-def _with_split(
-    conversation: Conversation, fingerprint: int, options: PrepareOptions
-) -> tuple[str, Conversation]:
-    split = conversation.split or split_of(fingerprint, options.seed, options.val_fraction)
-    return split, conversation
-
-
 def _without_verbatim_copies(
     conversations: Iterable[Conversation], options: PrepareOptions, tally: Tally
-) -> Iterator[tuple[str, Conversation]]:
-    from jojo.dedup import Seen, fingerprint
+) -> Iterator[list[Conversation]]:
+    """Batches, each conversation with its split; of several alike the first stays."""
+    import numpy as np
+
+    from jojo.dedup import Seen
 
     seen = Seen()
-    for conversation in conversations:
-        key = fingerprint(m["content"] for m in conversation.messages)
-        if seen.add(key):
-            yield _with_split(conversation, key, options)
-        else:
-            tally.drop("exact duplicate")
+    for batch in _batches(conversations):
+        keys = [_set_split(c, options) for c in batch]
+        new = seen.add(np.array(keys, dtype=np.uint64))
+        tally.drop("exact duplicate", len(batch) - int(new.sum()))
+        yield [c for c, is_new in zip(batch, new, strict=True) if is_new]
 
 
 def _without_near_copies(
     conversations: Iterable[Conversation], options: PrepareOptions, tally: Tally
-) -> Iterator[tuple[str, Conversation]]:
-    """Of several alike, one that the source calls "val" stays, else the longest."""
-    from jojo.dedup import copies, fingerprint
+) -> Iterator[list[Conversation]]:
+    """Batches, each conversation with its split; of several alike one that the source calls
+    "val" stays, else the longest."""
+    from jojo.dedup import copies
 
-    chosen = []
-    for conversation in conversations:
-        key = fingerprint(m["content"] for m in conversation.messages)
-        chosen.append(_with_split(conversation, key, options))
-    copy_of = copies(
-        [[m["content"] for m in c.messages] for _, c in chosen],
-        keep_first=[c.split == "val" for _, c in chosen],
-    )
-    for index, (split, conversation) in enumerate(chosen):
-        if index not in copy_of:
-            yield split, conversation
-            continue
-        original, how = copy_of[index]
-        elsewhere = ", across train and val" if chosen[original][0] != split else ""
-        tally.drop(how + elsewhere)
+    chosen = list(conversations)
+    given = [c.split == "val" for c in chosen]
+    for conversation in chosen:
+        _set_split(conversation, options)
+    copy_of = copies([[m["content"] for m in c.messages] for c in chosen], keep_first=given)
+    for index, (original, how) in copy_of.items():
+        both = chosen[index].split != chosen[original].split
+        tally.drop(f"{how}, across train and val" if both else how)
+    yield from _batches(c for i, c in enumerate(chosen) if i not in copy_of)
 
 
-def _batches(
-    conversations: Iterable[tuple[str, Conversation]],
-) -> Iterator[list[tuple[str, Conversation]]]:
+def _set_split(conversation: Conversation, options: PrepareOptions) -> int:
+    """Give it a split where the source did not; returns its fingerprint."""
+    from jojo.dedup import fingerprint
+
+    key = fingerprint([m["content"] for m in conversation.messages])
+    if conversation.split is None:
+        conversation.split = split_of(key, options.seed, options.val_fraction)
+    return key
+
+
+def _batches(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
     batch, characters = [], 0
-    for split, conversation in conversations:
-        batch.append((split, conversation))
-        characters += sum(len(m["content"]) for m in conversation.messages)
+    for conversation in conversations:
+        batch.append(conversation)
+        characters += sum([len(m["content"]) for m in conversation.messages])
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
@@ -204,14 +203,15 @@ def _batches(
         yield batch
 
 
-def _write(batch: list[tuple[str, Conversation]], writer: DatasetWriter) -> None:
+def _write(batch: list[Conversation], writer: DatasetWriter) -> None:
     import numpy as np
 
+    from jojo.bins import SPLITS
     from jojo.chatml import encode_batch
 
-    ids = encode_batch([c.messages for _, c in batch], writer.template)
-    for split in ("train", "val"):
-        mine = [row for row, (where, _) in zip(ids, batch, strict=True) if where == split]
+    ids = encode_batch([c.messages for c in batch], writer.template)
+    for split in SPLITS:
+        mine = [row for row, c in zip(ids, batch, strict=True) if c.split == split]
         if mine:
             writer.add(split, np.concatenate(mine), len(mine))
 

@@ -11,12 +11,13 @@ of one in another official split, so the official validation measures memory.
 from __future__ import annotations
 
 import json
-import sys
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from jojo.command import say
 from jojo.download import download, unpack
 from jojo.mend import mend
 
@@ -83,26 +84,26 @@ def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversatio
 
 def fetch(out_dir: Path, tally: Tally) -> list[Dialogue]:
     """Download from the first source that works; ValueError names all that failed."""
-    tried = []
-    hub_answers = None
+    hub_answers = _hub_answers()
     for source in SOURCES:
         try:
-            if source.files is None:
-                hub_answers = _hub_answers() if hub_answers is None else hub_answers
-                dialogues = _from_hub(source) if hub_answers else None
-                answer = "huggingface.co cannot be reached"
+            if source.files:
+                dialogues = list(_from_files(source, out_dir, tally))
+            elif hub_answers:
+                dialogues = _from_hub(source)
             else:
-                dialogues, answer = list(_from_files(source, out_dir, tally)), ""
+                raise ConnectionError("huggingface.co cannot be reached")
+            if not dialogues:
+                raise ValueError("there is no dialogue in it")
         except (OSError, ValueError) as error:
-            dialogues, answer = None, " ".join(str(error).split())
-        if dialogues:
+            say(f"{source.where}: {' '.join(str(error).split())}; trying the next")
+        else:
             tally.sources.append(f"downloaded from {source.where}")
             return dialogues
-        tried.append(source.where)
-        print(f"{source.where}: {answer or 'no dialogue in it'}; trying the next", file=sys.stderr)
     raise ValueError(
-        f"DailyDialog could not be downloaded; tried {', '.join(tried)}. Give a copy with --input "
-        "PATH, or prepare generated chats, which need no download: python data/prepare-chitchat.py"
+        f"DailyDialog could not be downloaded; tried {', '.join(s.where for s in SOURCES)}. Give a "
+        "copy with --input PATH, or prepare generated chats, which need no download: "
+        "python data/prepare-chitchat.py"
     )
 
 
@@ -111,7 +112,7 @@ def _hub_answers() -> bool:
     import requests
 
     try:
-        return requests.head("https://huggingface.co", timeout=10).ok
+        return requests.head(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), timeout=10).ok
     except requests.RequestException:
         return False
 
@@ -119,7 +120,10 @@ def _hub_answers() -> bool:
 def _from_hub(source: Source) -> list[Dialogue]:
     from datasets import load_dataset
 
-    splits = load_dataset(source.where, revision=source.revision)
+    try:
+        splits = load_dataset(source.where, revision=source.revision)
+    except Exception as error:  # many kinds, not all of them documented: the next source follows
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
     return [
         Dialogue(split, utterances)
         for split, rows in splits.items()
@@ -130,7 +134,12 @@ def _from_hub(source: Source) -> list[Dialogue]:
 def _from_files(source: Source, out_dir: Path, tally: Tally) -> Iterator[Dialogue]:
     folder = out_dir / "raw" / "dailydialog"
     for name, digest in source.files.items():
-        yield from read(download((source.where + name,), folder / name, sha256=digest), tally)
+        file = download((source.where + name,), folder / name, sha256=digest)
+        try:
+            yield from read(file, tally)
+        except ValueError:  # not what was hoped for: don't find it again next time
+            file.unlink()
+            raise
 
 
 def read(path: Path, tally: Tally) -> Iterator[Dialogue]:

@@ -1,0 +1,113 @@
+"""TinyStories V2: 2.7 million short stories by GPT-4, 2.23 GB of text. CDLA-Sharing-1.0.
+
+Eldan and Li 2023, https://arxiv.org/abs/2305.07759. Any text files in which <|endoftext|> closes
+each document can be read. They are streamed: memory does not grow with their size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jojo.download import DownloadError, download
+
+if TYPE_CHECKING:
+    from jojo.chatml import Conversation
+    from jojo.prepare import PrepareOptions, Tally
+
+LICENCE = "CDLA-Sharing-1.0"
+HUB = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/main/"
+FILES = {  # split -> name, bytes, SHA-256
+    "val": (
+        "TinyStoriesV2-GPT4-valid.txt",
+        22_502_601,
+        "6874bae9a4c1a4e7edcf0e53b86c17817e9cf881fc75ff2368da457b80c0585d",
+    ),
+    "train": (
+        "TinyStoriesV2-GPT4-train.txt",
+        2_227_753_162,
+        "6418d412de72888f52b5142c761ac21a582f7d1166f0bfbdb5f03ccfdec90443",
+    ),
+}
+END = b"<|endoftext|>"
+BLOCK_BYTES = 4 << 20  # read at once
+MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of stories
+
+
+def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
+    """One story each. Of train and validation files the validation comes first, see Recipe."""
+    from jojo.chatml import Conversation
+
+    for split, path in _files(options):
+        for story in tally.records(read(path, tally)):
+            if story is None:
+                tally.drop("cut off at the end of the file")
+            elif not (story := story.strip()):
+                tally.drop("empty")
+            else:
+                yield Conversation([{"role": "assistant", "content": story}], split)
+
+
+def read(path: Path, tally: Tally) -> Iterator[str | None]:
+    """Stories of a file, None for a last one without its end. Notes the file's hash if read up."""
+    from tqdm import tqdm
+
+    digest, rest, at = hashlib.sha256(), b"", 0
+    size = path.stat().st_size
+    bar = tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False)
+    with bar, open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            bar.update(len(block))
+            whole, end, rest = (rest + block).rpartition(END)
+            if end:
+                yield from _decode(whole, path, at).split(END.decode())
+                at += len(whole) + len(end)
+            if len(rest) > MAX_STORY_BYTES:
+                raise ValueError(
+                    f"{path}: no {END.decode()} in {len(rest):,} bytes; it closes each story"
+                )
+    if rest.strip():
+        yield None
+    tally.sources.append(f"{path.name} sha256:{digest.hexdigest()}")
+
+
+def _decode(data: bytes, path: Path, at: int) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"{path}, byte {at + error.start:,}"
+        raise ValueError(f"{where}: no valid UTF-8 ({error.reason})") from error
+    return text.replace("\r\n", "\n") if "\r" in text else text
+
+
+def _files(options: PrepareOptions) -> list[tuple[str | None, Path]]:
+    """(split, file), validation first; a single file is split by --val_fraction."""
+    path = options.input
+    if path is None:
+        return [(split, _downloaded(split, options.out_dir)) for split in FILES]
+    if not path.exists():
+        raise ValueError(f"--input {path} does not exist")
+    if path.is_file():
+        return [(None, path)]
+    texts = sorted(p for p in path.glob("*.txt") if p.is_file())
+    found = {s: [p for p in texts if s in p.stem.lower()] for s in FILES}
+    if len(texts) == 1:
+        return [(None, texts[0])]
+    if len(found["val"]) != 1 or len(found["train"]) != 1:
+        raise ValueError(
+            f"{path} must hold one .txt, or one with train and one with valid in its name; "
+            f"it has {', '.join(p.name for p in texts) or 'none'}"
+        )
+    return [(split, files[0]) for split, files in found.items()]
+
+
+def _downloaded(split: str, out_dir: Path) -> Path:
+    name, size_bytes, digest = FILES[split]
+    path = out_dir / "raw" / "tinystories" / name
+    try:
+        return download((HUB + name,), path, size_bytes=size_bytes, sha256=digest)
+    except DownloadError as error:
+        raise ValueError(f"{error}. Run it again to go on, or give a copy with --input") from error

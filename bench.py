@@ -1,9 +1,12 @@
 """Measure this machine: ours beside a plain reference, as a ratio, in one run.
 
-python bench.py prepare        # MB/s of the story recipe, against tiktoken batches
-python bench.py train          # tokens/s of train.py, against an eager float32 AdamW loop
-python bench.py gen            # tokens/s of gen.py, against uncached decoding and transformers
-python bench.py race --dataset chat --budget 10m     # time to the plain loop's final loss
+python bench.py prepare: MB/s of the story recipe, against tiktoken batches
+
+python bench.py train: tokens/s of train.py, against an eager float32 AdamW loop
+
+python bench.py gen: tokens/s of gen.py, against uncached decoding and transformers
+
+python bench.py race --dataset chat --budget 10m: time to the plain loop's final loss
 
 Peak memory is of the whole process (on a GPU, of the device). --json prints to stdout.
 """

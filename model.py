@@ -22,8 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokenizer import VOCAB_SIZE
-
 ARCHS = ("jojo", "gpt2")
 
 PRESETS = {
@@ -45,7 +43,7 @@ class GPTConfig:
     n_head: int = 12
     n_embd: int = 768
     block_size: int = 1024
-    vocab_size: int = VOCAB_SIZE
+    vocab_size: int = 50304  # 50,259 ids, up to a multiple of 64
     n_kv_head: int = 0  # 0: as many as n_head
     head_dim: int = 0  # 0: n_embd / n_head
     n_inner: int = 0  # 0: 4 C (gpt2), or 8/3 C up to a multiple of 64 (jojo)

@@ -31,7 +31,6 @@ IM_END = 50257
 IM_START = 50258
 SPECIAL_TOKENS = {"<|endoftext|>": ENDOFTEXT, "<|im_end|>": IM_END, "<|im_start|>": IM_START}
 N_TOKENS = 50259  # ids that mean something
-VOCAB_SIZE = 50304  # the model's rows: N_TOKENS rounded up to a multiple of 64
 
 # The split pattern of GPT-2 (https://github.com/openai/gpt-2/blob/master/src/encoder.py).
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"

@@ -1,6 +1,7 @@
 """Train a model on a prepared dataset.
 
 python train.py --dataset chat --max_iters 10000
+
 python train.py config/laptop.toml --dataset chat --time_budget 10m
 
 Writes models/<run><step>.pt at every --save_interval and at the end, models/<run>-best.pt,

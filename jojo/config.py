@@ -1,10 +1,12 @@
-"""Every setting of a training run, once. `python train.py --help` shows them."""
+"""Every setting of the commands, once. `--help` of each command shows them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from jojo.files import ROOT
 
@@ -119,6 +121,74 @@ class TrainConfig:
         given = {n: getattr(self, n) for n in (*names, "tie_embeddings")}
         given = {n: value for n, value in given.items() if value is not None}
         return {"arch": self.arch, "dropout": self.dropout, **given}
+
+
+@dataclass
+class GenConfig:
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """A checkpoint of train.py, e.g. models/chat5000.pt."""
+    prompt: str | None = None
+    """What to say to a chat model, or what a text model continues."""
+    prompt_file: Path | None = None
+    """Read the prompt from a file: text, or turns in ChatML."""
+    interactive: bool = False
+    """Chat in the terminal; a text model continues each line."""
+    system: str | None = None
+    """System message of the chat."""
+    nonstop: bool = False
+    """Go on past the end of the reply, up to --max_tokens."""
+    num_samples: int = 1
+    """Replies to draw, all at once."""
+    temp: float = 0.8
+    """Temperature: 0 always takes the likeliest token."""
+    top_k: int = 0
+    """Only the k likeliest tokens; 0 for all."""
+    top_p: float = 0.95
+    """Only the likeliest tokens that together have this probability."""
+    min_p: float = 0.0
+    """Only tokens at least this likely, relative to the likeliest."""
+    repetition_penalty: float = 1.0
+    """Above 1: makes tokens already used less likely."""
+    max_tokens: int = 256
+    """Longest reply, in tokens."""
+    seed: int | None = None
+    """Same seed, same text; without one every run differs."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto takes the fastest."""
+    output: Path | None = None
+    """Also write the text to this file."""
+    verbose: bool = False
+    """Say what is loaded and how fast it goes."""
+
+
+@dataclass
+class EvalConfig:
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """A checkpoint of train.py."""
+    dataset: str | None = None
+    """Validate on this dataset; by default the one it was trained on."""
+    data_dir: Path = ROOT / "data"
+    """Where datasets are."""
+    eval_tokens: int = 1_000_000
+    """Validation tokens to read at most."""
+    prompts: int = 400
+    """Prompts of held-out phrasings to answer (chitchat only); 0 for none."""
+    temp: float = 0.8
+    """Temperature of the replies."""
+    top_p: float = 0.95
+    """As in gen.py."""
+    max_tokens: int = 64
+    """A reply that has not ended by then counts as not ended."""
+    seed: int = 1
+    """Chooses the prompts and the replies."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    show_wrong: int = 10
+    """Replies without the right intent to show."""
+    json: bool = False
+    """Print the numbers as JSON on stdout."""
 
 
 def seconds(text: str) -> float:

@@ -11,13 +11,13 @@ import torch
 from jojo import bins, checkpoint, device
 from jojo.bins import Batches
 from jojo.chat import Chat
+from jojo.config import EvalConfig
 from jojo.device import Machine
 from jojo.loss import cross_entropy, softmax_step
 from jojo.sampling import SamplingOptions
 from model import GPT
 
 if TYPE_CHECKING:
-    from eval import EvalConfig
     from jojo.sources.chitchat import Prompt
 
 EVAL_SEED = 0  # validation windows are the same in every run, whatever its seed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import torch
 
 from jojo import chatml, checkpoint, device, planning
 from jojo.chat import Chat
 from jojo.command import say
+from jojo.config import GenConfig
 from jojo.files import write_text
 from jojo.sampling import (
     Reply,
@@ -21,9 +22,6 @@ from jojo.sampling import (
     generate,
 )
 from jojo.terminal import converse, enable_line_editing, read_line
-
-if TYPE_CHECKING:
-    from gen import GenConfig
 
 DEFAULT_PROMPT = {"text": "Once upon a time"}  # of templates that cannot start with a greeting
 GREETING = "Hello, how are you today?"

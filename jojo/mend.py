@@ -31,7 +31,7 @@ PLAIN = str.maketrans(
         **dict.fromkeys("‘’‚‛′´`＇", "'"),
         **dict.fromkeys("“”„‟″＂", '"'),
         **dict.fromkeys("\u00a0\u2002\u2003\u2009\u202f\u3000\t\n\r", " "),
-        **dict.fromkeys("\u200b\u200c\u2060\ufeff\u00ad\x7f", None),
+        **dict.fromkeys("\u200b\u200c\u2060\ufeff\u00ad\x7f\ue000", None),
         "…": "...",
         "。": ". ",
         "．": ".",
@@ -77,6 +77,8 @@ _AFTER_I = (
 )
 
 WORDS = (  # apostrophes inside words, and spaced abbreviations
+    # a mark that begins an utterance
+    rule("", r"^(?:(?:[,;:][.,;:]*|\.) )+(?!\.)", ""),
     # a label that names the speaker: "A :: You must be Wily", "Mr . : Here"
     rule(":", r"^(?:[A-Z] ::|(?:Mr|Mrs|Ms) ?\. :) *", ""),
     # escaped quotes: "won \ ' t"
@@ -85,6 +87,8 @@ WORDS = (  # apostrophes inside words, and spaced abbreviations
     rule("clock", r"\b[oO0] ?' ?clock\b", "o'clock"),
     # don ' t
     rule("'", r"(?<=[nN]) ?' ?([tT])\b", r"'\1"),
+    # I'II, scanned for I'll
+    rule("'", r"\b(I|[Yy]ou|[Hh]e|[Ss]he|[Ii]t|[Ww]e|[Tt]hey) ?' ?(?:II|Il|lI)\b", r"\1'll"),
     # It ' s, I ' m, we ' ll, I ' Ve, but not a quoted letter (' s ')
     rule("'", r"(?<=\w) ?' ?(s|m|d|ll|re|[vV]e)\b(?! ?')", lambda m: "'" + m[1].lower()),
     rule(" '", r"\b(IT|I|THAT|YOU|WE|THEY) ?' ?(S|M|D|LL|RE|VE)\b", r"\1'\2"),
@@ -104,9 +108,10 @@ WORDS = (  # apostrophes inside words, and spaced abbreviations
     ),
     # "I Ve got" without its apostrophe
     rule(" Ve ", r"\b(I|[Yy]ou|[Ww]e|[Tt]hey) Ve\b", r"\1've"),
-    # a scanned l for I: "l am afraid", "where l can"
+    # a scanned l for I: "l am afraid", "where l can", "lt is"
     rule("l ", rf"\bl (?=(?:{_AFTER_I})\b)", "I "),
     rule("l'", r"\bl'(?=(?:m|ll|d|ve)\b)", "I'"),
+    rule("lt", r"\blt(?= |'s\b)", "It"),
     # 8 p . m . and 9 P . m .
     rule(". m", r"(?<![A-Za-z'])[aApP] ?\. m\b(?: ?\.(?!\.))?", lambda m: _joined(m).lower()),
     rule(".m .", r"\b[ap]\.m \.(?!\.)", _joined),
@@ -166,6 +171,9 @@ PUNCTUATION = (
     rule("- -", r"(?<=\s)-(?: -)+(?=\s)", "--"),
     # L / C, and / or, $85 / day
     rule(" / ", r"(?<=\w) / (?=\w)", "/"),
+    # two marks where one is meant: ", ," and ", ."
+    rule(",", r" *,(?: *,)+", ","),
+    rule(",", r" *, *\.(?= |$)", "."),
     # dots of an ellipsis: ". . ." and ".. ."; four or more are three
     rule("..", r"\.\.\.\.+", "..."),
     rule(". .", r"\.(?: ?\.)+", _dots),
@@ -187,10 +195,6 @@ PUNCTUATION = (
     rule("..", r"(?<![.\w])\.\.(?!\.)", "..."),
     rule("..", r"(?<=\w)\.\.(?= ?(?:[a-z]|I\b))", "..."),
     rule("..", r"(?<=\w)\.\.(?![.\w])", "."),
-    # marks that mend nothing: ", ,", ", ." and one that begins an utterance
-    rule(",", r",(?:,)+", ","),
-    rule(",.", r",\.(?![.\w])", "."),
-    rule("", r"^[.,;:] +(?!\.)", ""),
     # 6 p.m.. ; "?." at the end
     rule("m..", r"(?<=[ap]\.m\.)\.(?!\.)", ""),
     rule("?.", r"\?\.$", "?"),
@@ -218,6 +222,7 @@ def mend(text: str) -> str:
     """`text` with its spacing and typography mended; one utterance, on one line."""
     if not (text.isascii() and text.isprintable()):
         text = text.translate(PLAIN)
+    text = " ".join(text.split())
     text = _apply(WORDS, text)
     if "' " in text or text.endswith("'"):
         text = _attach_single_quotes(text)

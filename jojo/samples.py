@@ -6,7 +6,6 @@ import torch
 
 from jojo import chatml
 from jojo.bins import Dataset
-from jojo.device import Machine
 from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT
 from tokenizer import ENDOFTEXT
@@ -16,26 +15,24 @@ STORY_OPENING = "Once upon a time"
 SAMPLE_TOKENS = 60
 
 
-def sample_conversation(model: GPT, data: Dataset, machine: Machine) -> str:
+def sample_conversation(model: GPT, data: Dataset) -> str:
     """Replies to a fixed greeting and to the first validation conversation, as text."""
     template = chatml.template_named(data.manifest.template)
     if not template.is_chat:
-        return STORY_OPENING + _reply(model, [_assistant(STORY_OPENING)], template, machine)
+        return STORY_OPENING + _reply(model, [_assistant(STORY_OPENING)], template)
     ids = data.ids["val"][: 4 * model.config.block_size]
     first = chatml.decode(ids[: int((ids == ENDOFTEXT).argmax()) or len(ids)], template.name)
     prompts = [[{"role": "user", "content": OPENING}]]
     if first and first[0]["role"] == "user":
         prompts.append(first[:1])
-    return "\n".join(
-        f"  > {p[0]['content']}\n  {_reply(model, p, template, machine)}" for p in prompts
-    )
+    return "\n".join(f"  > {p[0]['content']}\n  {_reply(model, p, template)}" for p in prompts)
 
 
 def _assistant(text: str) -> chatml.Message:
     return {"role": "assistant", "content": text}
 
 
-def _reply(model: GPT, messages, template: chatml.Template, machine: Machine) -> str:
+def _reply(model: GPT, messages, template: chatml.Template) -> str:
     prompt = chatml.encode_prompt(messages, template.name)[-model.config.block_size // 2 :]
     options = SamplingOptions(temp=0.7, top_p=0.95, max_tokens=SAMPLE_TOKENS)
     generator = torch.Generator().manual_seed(0)  # not the run's own, which must not move

@@ -67,11 +67,23 @@ def choose_tokens(
     if options.min_p > 0:
         probs = probs.masked_fill(probs < options.min_p * probs.amax(-1, keepdim=True), 0.0)
     if options.top_p < 1:
-        ordered, order = probs.sort(descending=True)
+        ordered, order = _likeliest(probs, options.top_p)
         before = ordered.cumsum(-1) - ordered  # the likeliest token always stays
-        ordered = ordered.masked_fill(before >= options.top_p * ordered.sum(-1, keepdim=True), 0.0)
-        probs = torch.zeros_like(probs).scatter_(1, order, ordered)
+        ordered = ordered.masked_fill(before >= options.top_p * probs.sum(-1, keepdim=True), 0.0)
+        return order.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
     return torch.multinomial(probs, 1, generator=generator)[:, 0]
+
+
+def _likeliest(probs: Tensor, share: float, n: int = 512) -> tuple[Tensor, Tensor]:
+    """Probabilities and ids, likeliest first, at least as many as have `share` of each row.
+
+    Sorting a whole vocabulary takes longer than a small model does.
+    """
+    if n < probs.size(-1):
+        top, ids = probs.topk(n)
+        if (top.sum(-1) >= share * probs.sum(-1)).all():
+            return top, ids
+    return probs.sort(descending=True)
 
 
 @torch.inference_mode()

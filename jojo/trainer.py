@@ -260,7 +260,7 @@ class Loop:
         self.val_loss: float | None = None
         self.loss = float("nan")
         self.stopped_by = 0
-        self.save_seconds = 0.0
+        self.save_seconds, self.saved_at = 0.0, time.monotonic()
 
     def run(self) -> int:
         t = self.trainer
@@ -277,34 +277,39 @@ class Loop:
                 self.progress.close()
 
     def one_step(self) -> None:
-        t, c = self.trainer, self.trainer.config
+        t = self.trainer
         t0 = time.perf_counter()
-        loss = t.gradients(t.step)
+        self.loss = t.gradients(t.step)
+        if not np.isfinite(self.loss):
+            raise ValueError(
+                f"the loss is {self.loss} at step {t.step + 1}: lower --learning_rate (now "
+                f"{t.config.rate:g}) and start anew with --overwrite"
+            )
         metrics = t.update(t.step)
         t.step += 1
         t.elapsed = time.monotonic() - self.began
-        self.loss = loss
-        if not np.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss} at step {t.step}: lower --learning_rate and --resume from "
-                f"an earlier point is not possible, so start anew with --overwrite"
-            )
+        seconds = time.perf_counter() - t0
         self.progress.step(
-            t.step, self.tokens, time.perf_counter() - t0, self.mfu_per_token, loss=loss, **metrics
+            t.step, self.tokens, seconds, self.mfu_per_token, loss=self.loss, **metrics
         )
+        self.look_and_save()
+
+    def look_and_save(self) -> None:
+        """What is due after this step: validation, a sample, a checkpoint, the resume file."""
+        t, c = self.trainer, self.trainer.config
         last = t.step == t.schedule.max_iters
         if t.step % c.eval_interval == 0 or last:
             self.evaluate()
         if c.sample_interval and t.step % c.sample_interval == 0:
-            self.progress.write(sample_conversation(t.model, t.data, t.machine))
+            self.progress.write(sample_conversation(t.model, t.data))
         if t.step % c.save_interval == 0 or last:
             self.save_model(self.files.milestone(t.step))
         if c.time_budget and t.step == t.schedule.decay_start:
             planning.replan(t)
             self.progress.replan(t.schedule.max_iters)
-        # saving takes at most a twentieth of the time
-        since = time.monotonic() - self.saved_at
-        if since >= max(c.resume_seconds, 20 * self.save_seconds) or c.resume_seconds == 0:
+        # at most a twentieth of the time goes into saving
+        wait = max(c.resume_seconds, 20 * self.save_seconds) if c.resume_seconds else 0.0
+        if time.monotonic() - self.saved_at >= wait:
             self.save_resume()
 
     def evaluate(self) -> None:

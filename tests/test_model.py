@@ -1,0 +1,268 @@
+"""model.py: the logits of transformers, the same with a cache as without, sizes and bad shapes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model import GPT, PRESETS, GPTConfig, KVCache
+
+SHAPES = {
+    "jojo": {"arch": "jojo"},
+    "jojo, tied": {"arch": "jojo", "tie_embeddings": True},
+    "jojo, grouped": {"arch": "jojo", "n_kv_head": 2},
+    "jojo, one key-value head": {"arch": "jojo", "n_kv_head": 1},
+    "jojo, wide heads": {"arch": "jojo", "n_kv_head": 2, "head_dim": 12},
+    "jojo, another theta": {"arch": "jojo", "rope_theta": 1e6, "norm_eps": 1e-5},
+    "gpt2": {"arch": "gpt2"},
+    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
+}
+every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+
+
+def random_ids(batch: int = 2, length: int = 24, vocab: int = 211, seed: int = 0):
+    return torch.randint(vocab, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+# transformers
+
+
+def as_qwen3(model: GPT):
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    c = model.config
+    config = Qwen3Config(
+        vocab_size=c.vocab_size,
+        hidden_size=c.n_embd,
+        intermediate_size=c.n_inner,
+        num_hidden_layers=c.n_layer,
+        num_attention_heads=c.n_head,
+        num_key_value_heads=c.n_kv_head,
+        head_dim=c.head_dim,
+        max_position_embeddings=c.block_size,
+        rms_norm_eps=c.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+        tie_word_embeddings=c.tie_embeddings,
+        use_sliding_window=False,
+    )
+    names = {
+        "wte": "model.embed_tokens",
+        "ln_f": "model.norm",
+        "h.": "model.layers.",
+        "ln_1": "input_layernorm",
+        "ln_2": "post_attention_layernorm",
+        ".attn.": ".self_attn.",
+    }
+    return filled(Qwen3ForCausalLM(config), {rename(n, names): p for n, p in weights(model)})
+
+
+def as_gpt2(model: GPT):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    c = model.config
+    config = GPT2Config(
+        vocab_size=c.vocab_size,
+        n_positions=c.block_size,
+        n_embd=c.n_embd,
+        n_layer=c.n_layer,
+        n_head=c.n_head,
+        n_inner=c.n_inner,
+        layer_norm_epsilon=c.norm_eps,
+        tie_word_embeddings=c.tie_embeddings,
+    )
+    names = {"o_proj": "c_proj", "up_proj": "c_fc", "down_proj": "c_proj"}
+    state, own = {}, dict(weights(model))
+    for name, p in own.items():
+        if "q_proj" in name:
+            parts = [own[name.replace("q_proj", f"{x}_proj")] for x in "qkv"]
+            name, p = name.replace("q_proj", "c_attn"), torch.cat(parts)
+        elif "k_proj" in name or "v_proj" in name:
+            continue
+        prefix = "" if name.startswith("lm_head") else "transformer."
+        matrix = p.dim() == 2 and name.startswith("h.")  # Conv1D holds the transpose
+        state[prefix + rename(name, names)] = p.T if matrix else p
+    return filled(GPT2LMHeadModel(config), state)
+
+
+def weights(model: GPT):
+    return [(n, p.detach()) for n, p in model.state_dict().items()]
+
+
+def rename(name: str, names: dict[str, str]) -> str:
+    for ours, theirs in names.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def filled(theirs, state):
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}
+    return theirs.eval()
+
+
+@every_shape
+@torch.inference_mode()
+def test_logits_equal_transformers(shape, tiny_model):
+    model = tiny_model(vocab_size=211, **shape)
+    ids = random_ids()
+    theirs = as_gpt2(model) if shape["arch"] == "gpt2" else as_qwen3(model)
+    expected = theirs(ids).logits
+    assert expected.std() > 0.1  # the comparison is of something
+    torch.testing.assert_close(model(ids), expected, atol=1e-4, rtol=0)
+
+
+# the cache
+
+
+@every_shape
+@torch.inference_mode()
+def test_one_by_one_with_a_cache_equals_all_at_once(shape, tiny_model):
+    model, ids = tiny_model(vocab_size=211, **shape), random_ids()
+    cache = KVCache(model.config, 2, ids.size(1))
+    steps = [model(ids[:, t : t + 1], cache) for t in range(ids.size(1))]
+    assert cache.length == ids.size(1)
+    torch.testing.assert_close(torch.cat(steps, dim=1), model(ids), atol=1e-5, rtol=0)
+
+
+@every_shape
+@pytest.mark.parametrize("chunks", [(24,), (10, 14), (1, 7, 1, 15), (20, 1, 3)], ids=str)
+@torch.inference_mode()
+def test_a_prompt_in_chunks_equals_all_at_once(shape, chunks, tiny_model):
+    model, ids = tiny_model(vocab_size=211, **shape), random_ids()
+    cache = KVCache(model.config, 2, model.config.block_size)
+    parts = [model(part, cache) for part in ids.split(chunks, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_cache_that_is_set_back_forgets(tiny_model):
+    model, ids = tiny_model(vocab_size=211), random_ids()
+    cache = KVCache(model.config, 2, model.config.block_size)
+    model(ids[:, :15], cache)
+    cache.length = 10
+    model(random_ids(seed=1)[:, :5], cache)
+    cache.length = 10
+    torch.testing.assert_close(model(ids[:, 10:], cache), model(ids)[:, 10:], atol=1e-5, rtol=0)
+
+
+@every_shape
+@torch.inference_mode()
+def test_the_last_position_alone(shape, tiny_model):
+    model, ids = tiny_model(vocab_size=211, **shape), random_ids()
+    last = model(ids, last=True)
+    assert last.shape == (2, 1, 211)
+    torch.testing.assert_close(last, model(ids)[:, -1:])
+
+
+@every_shape
+@torch.inference_mode()
+def test_a_position_does_not_see_what_follows(shape, tiny_model):
+    model, ids = tiny_model(vocab_size=211, **shape), random_ids()
+    changed = ids.clone()
+    changed[:, 12:] = (changed[:, 12:] + 1) % 211
+    torch.testing.assert_close(model(ids)[:, :12], model(changed)[:, :12])
+
+
+@pytest.mark.parametrize("arch", ["jojo", "gpt2"])
+def test_more_tokens_than_the_context_are_an_error(arch, tiny_model, complaint):
+    model = tiny_model(arch=arch, vocab_size=211, block_size=16)
+    assert model(random_ids(1, 16)).shape == (1, 16, 211)
+    message = complaint(model, random_ids(1, 17))
+    assert "17" in message
+    assert "16" in message
+    cache = KVCache(model.config, 1, 16)
+    model(random_ids(1, 10), cache)
+    assert "17" in complaint(model, random_ids(1, 7), cache)
+
+
+# sizes
+
+
+def on_meta(**settings) -> GPT:
+    with torch.device("meta"):
+        return GPT(GPTConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"),
+    [
+        ("gpt2", 124_439_808),
+        ("medium", 354_823_168),
+        ("large", 774_030_080),
+        ("xl", 1_557_611_200),
+    ],
+)
+def test_gpt2_sizes_are_the_published_ones(preset, count):
+    assert on_meta(arch="gpt2", vocab_size=50257, **PRESETS[preset]).n_params() == count
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("arch", ["jojo", "gpt2"])
+def test_every_preset_builds_in_both_architectures(preset, arch):
+    model = on_meta(arch=arch, **PRESETS[preset])
+    assert model.config.vocab_size == 50304
+    assert model.n_params() > 0
+
+
+def test_presets_grow():
+    counts = [on_meta(**settings).n_params() for settings in PRESETS.values()]
+    assert list(PRESETS) == ["tiny", "small", "gpt2", "medium", "large", "xl"]
+    assert counts == sorted(counts)
+
+
+def test_a_tied_head_is_counted_once(tiny_model):
+    tied, untied = tiny_model(tie_embeddings=True), tiny_model(tie_embeddings=False)
+    assert tied.lm_head.weight is tied.wte.weight
+    assert untied.n_params() - tied.n_params() == untied.wte.weight.numel()
+
+
+def test_flops_are_six_a_weight_and_the_attention(tiny_model):
+    model = tiny_model(vocab_size=211)
+    blocks = sum(p.numel() for p in model.h.parameters() if p.dim() > 1)
+    c = model.config
+    attention = 12 * c.n_layer * c.n_embd * c.block_size
+    assert model.train_flops_per_token() == 6 * (blocks + 211 * c.n_embd) + attention
+    assert model.train_flops_per_token(head_rows=11) < model.train_flops_per_token()
+
+
+def test_a_new_jojo_model_knows_nothing():
+    model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=16, vocab_size=211))
+    assert (model(random_ids(1, 16)) == 0).all()  # every token equally likely
+
+
+# the config
+
+
+def test_zeros_are_derived_from_the_rest():
+    jojo = GPTConfig(n_embd=256, n_head=4)
+    assert (jojo.head_dim, jojo.n_kv_head, jojo.n_inner) == (64, 4, 704)
+    assert (jojo.tie_embeddings, jojo.norm_eps) == (False, 1e-6)
+    gpt2 = GPTConfig(arch="gpt2")
+    assert (gpt2.head_dim, gpt2.n_inner, gpt2.tie_embeddings) == (64, 3072, True)
+    assert gpt2.norm_eps == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"arch": "llama"}, "llama"),
+        ({"n_embd": 100, "n_head": 12}, "n_head"),
+        ({"n_head": 12, "n_kv_head": 5}, "n_kv_head"),
+        ({"n_head": 0}, "n_head"),
+        ({"n_embd": 36, "n_head": 12}, "head_dim"),
+        ({"arch": "gpt2", "n_kv_head": 4}, "n_kv_head"),
+        ({"arch": "gpt2", "head_dim": 32}, "head_dim"),
+        ({"n_layer": 0}, "n_layer"),
+        ({"n_layer": -1}, "n_layer"),
+        ({"n_embd": 0}, "n_embd"),
+        ({"n_head": -4}, "n_head"),
+        ({"block_size": 0}, "block_size"),
+        ({"vocab_size": 0}, "vocab_size"),
+        ({"n_inner": -64}, "n_inner"),
+        ({"dropout": 1.5}, "dropout"),
+    ],
+    ids=str,
+)
+def test_a_shape_that_cannot_be_is_an_error(settings, named, complaint):
+    assert named in complaint(GPTConfig, **settings)

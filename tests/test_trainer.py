@@ -1,0 +1,291 @@
+"""Training: what a run leaves behind, and that a killed run ends where an unbroken one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from jojo import checkpoint, planning, trainer
+from jojo.config import TrainConfig
+from jojo.files import ROOT
+from jojo.trainer import Trainer, train
+
+SMALL = {
+    "preset": "tiny",
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "n_inner": 64,
+    "block_size": 32,
+    "batch_size": 4,
+    "warmup_iters": 2,
+    "sample_interval": 0,
+    "eval_tokens": 256,
+    "compile": False,
+}
+
+
+def settings(data_dir, out_dir, **changes) -> TrainConfig:
+    known = {"dataset": "tiny", "data_dir": data_dir, "out_dir": out_dir, "max_iters": 12}
+    return TrainConfig(**(SMALL | known | changes))
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path)["model"]
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def test_a_run_leaves_milestones_best_metrics_and_curves(tiny_dataset, tmp_path):
+    config = settings(tiny_dataset(), tmp_path / "m", save_interval=5, eval_interval=4)
+    assert train(config, "python train.py") == 0
+    found = sorted(p.name for p in (tmp_path / "m").iterdir())
+    assert found == [
+        *("tiny-best.pt", "tiny.jsonl", "tiny.png"),
+        *("tiny10.pt", "tiny12.pt", "tiny5.pt"),
+    ]
+    rows = [json.loads(line) for line in (tmp_path / "m" / "tiny.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if "loss" in r] == list(range(1, 13))
+    assert [r["step"] for r in rows if "val_loss" in r] == [4, 8, 12]
+    assert rows[0]["loss"] > [r for r in rows if "loss" in r][-1]["loss"] + 0.3
+    content = checkpoint.load(tmp_path / "m" / "tiny12.pt")
+    assert (content["step"], content["template"], content["dataset"]) == (12, "chatml", "tiny")
+    assert content["command"] == "python train.py"
+    assert content["train_config"]["max_iters"] == 12
+
+
+def test_training_learns_the_data(tiny_dataset, tmp_path):
+    train(settings(tiny_dataset(), tmp_path / "m", max_iters=80, head_lr=0.03), "")
+    rows = [json.loads(line) for line in (tmp_path / "m" / "tiny.jsonl").read_text().splitlines()]
+    assert rows[0]["loss"] == pytest.approx(10.83, abs=0.1)  # log of the vocabulary
+    assert rows[-1]["val_loss"] < 3.2
+
+
+def test_the_micro_batch_does_not_change_what_is_learned(tiny_dataset, tmp_path):
+    data_dir = tiny_dataset()
+    for n in (4, 3, 1):
+        config = settings(data_dir, tmp_path / "m", run_name=f"m{n}-", micro_batch_size=n)
+        train(config, "")
+    whole = weights(tmp_path / "m" / "m4-12.pt")
+    for n in (3, 1):
+        for name, tensor in weights(tmp_path / "m" / f"m{n}-12.pt").items():
+            torch.testing.assert_close(tensor, whole[name], rtol=0.05, atol=0.02)
+
+
+def test_the_loss_of_assistant_tokens_only(tiny_dataset, tmp_path):
+    t = Trainer(settings(tiny_dataset(), tmp_path, loss_on="assistant"))
+    windows = torch.from_numpy(t.batches.ids_of(0))
+    learned = t.weigh(windows)
+    assert 0.1 < learned.mean() < 0.9
+    all_of_them = Trainer(settings(tmp_path / "data", tmp_path)).weigh(windows)
+    assert all_of_them.mean() == 1
+
+
+def test_assistant_loss_needs_turns(tiny_dataset, tmp_path):
+    data_dir = tiny_dataset(name="story", template="text")
+    with pytest.raises(ValueError, match="plain text"):
+        Trainer(settings(data_dir, tmp_path, dataset="story", loss_on="assistant"))
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a step."""
+
+
+def interrupted_at(step: int, monkeypatch, config: TrainConfig) -> None:
+    """Run until the gradients of `step` are half done, then break off without cleaning up."""
+    real = Trainer.gradients
+
+    def gradients(self, k):
+        loss = real(self, k)
+        if k == step:
+            raise Killed
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "gradients", gradients)
+        with pytest.raises(Killed):
+            train(config, "")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"dropout": 0.1}, {"arch": "gpt2"}, {"optimizer": "adamw"}]
+)
+def test_a_broken_off_run_resumes_to_the_same_weights(changes, tiny_dataset, tmp_path, monkeypatch):
+    data_dir = tiny_dataset()
+    whole = settings(data_dir, tmp_path / "whole", **changes)
+    train(whole, "")
+    parts = settings(data_dir, tmp_path / "parts", resume=True, resume_seconds=0.0, **changes)
+    for step in (0, 3, 4, 11):
+        interrupted_at(step, monkeypatch, parts)
+    assert train(parts, "") == 0
+    name = "tiny12.pt"
+    assert same(weights(tmp_path / "whole" / name), weights(tmp_path / "parts" / name))
+    lines = (tmp_path / "parts" / "tiny.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert sorted(set(steps)) == list(range(1, 13))
+    assert not list((tmp_path / "parts").glob("*resume*"))
+
+
+def test_stopping_saves_and_says_how_to_go_on(tiny_dataset, tmp_path, monkeypatch, capsys):
+    config = settings(tiny_dataset(), tmp_path / "m")
+    real = Trainer.update
+
+    def update(self, step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", update)
+        assert train(config, "") == 130
+    assert "saved after step 6" in capsys.readouterr().err
+    config.resume = True
+    assert train(config, "") == 0
+    train(settings(tmp_path / "data", tmp_path / "w"), "")
+    assert same(weights(tmp_path / "m" / "tiny12.pt"), weights(tmp_path / "w" / "tiny12.pt"))
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(tiny_dataset, tmp_path, monkeypatch):
+    config = settings(tiny_dataset(), tmp_path / "m")
+    interrupted_at(2, monkeypatch, config)
+    with pytest.raises(ValueError, match=r"unfinished.*--resume.*--overwrite"):
+        train(config, "")
+    config.overwrite = True
+    assert train(config, "") == 0
+    config.overwrite = False
+    with pytest.raises(ValueError, match=r"is done.*--overwrite"):
+        train(config, "")
+
+
+def test_resuming_with_other_settings_or_data_is_refused(tiny_dataset, tmp_path, monkeypatch):
+    data_dir = tiny_dataset()
+    interrupted_at(2, monkeypatch, settings(data_dir, tmp_path / "m", resume_seconds=0.0))
+    with pytest.raises(ValueError, match=r"--batch_size 4 \(now 8\)"):
+        train(settings(data_dir, tmp_path / "m", resume=True, batch_size=8), "")
+    tiny_dataset(conversations=130)
+    with pytest.raises(ValueError, match="changed since this run began"):
+        train(settings(data_dir, tmp_path / "m", resume=True), "")
+
+
+def test_out_of_memory_halves_the_micro_batch(tiny_dataset, tmp_path, monkeypatch, capsys):
+    real = Trainer.micro_step
+
+    def micro_step(self, windows, weights, total):
+        if len(windows) > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(self, windows, weights, total)
+
+    t = Trainer(settings(tiny_dataset(), tmp_path))
+    before = t.gradients(0)
+    t.optimizers.zero_grad()
+    monkeypatch.setattr(Trainer, "micro_step", micro_step)
+    assert t.gradients(0) == pytest.approx(before, rel=1e-3)
+    assert t.micro_batch == 2
+    assert "--micro_batch_size 2" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_starts(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("jojo.device.Machine.free_bytes", lambda self: 1_000_000)
+    with pytest.raises(ValueError, match=r"GiB of memory to train.*--preset"):
+        train(settings(tiny_dataset(), tmp_path / "m"), "")
+
+
+def test_foolish_plans_are_named(tiny_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(planning, "measure_step", lambda trainer: 100.0)
+    t = Trainer(settings(tiny_dataset(), tmp_path, max_iters=3000))
+    planning.make_plan(t, time.monotonic())
+    said = capsys.readouterr().err
+    assert "about 83 h on this CPU; python train.py config/laptop.toml" in said
+    assert "times; expect overfitting" in said
+
+
+def test_epochs_and_time_budget_set_the_number_of_steps(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "measure_step", lambda trainer: 0.5)
+    t = Trainer(settings(tiny_dataset(), tmp_path, epochs=2))
+    planning.make_plan(t, time.monotonic())
+    assert t.schedule.max_iters == -(-2 * t.batches.windows_per_epoch() // 4)
+    t = Trainer(settings(tmp_path / "data", tmp_path, time_budget="1m"))
+    planning.make_plan(t, time.monotonic())
+    assert 110 < t.schedule.max_iters <= 120
+
+
+def test_a_time_budget_is_kept_although_the_estimate_was_wrong(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "measure_step", lambda trainer: 0.001)
+    config = settings(tiny_dataset(), tmp_path / "m", time_budget="6s", decay_fraction=0.95)
+    began = time.monotonic()
+    assert train(config, "") == 0
+    assert time.monotonic() - began < 12
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "gradients", lambda self, step: float("nan"))
+    monkeypatch.setattr(Trainer, "update", lambda self, step: {})
+    with pytest.raises(ValueError, match="the loss is nan at step 1: lower --learning_rate"):
+        train(settings(tiny_dataset(), tmp_path / "m"), "")
+
+
+def test_without_a_compiler_training_goes_on(tiny_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trainer.device, "compiler_problem", lambda: "no C++ compiler")
+    assert train(settings(tiny_dataset(), tmp_path / "m", compile=True, max_iters=2), "") == 0
+    assert "torch.compile does not work here (no C++ compiler)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compiled_training_resumes_to_the_same_weights(tiny_dataset, tmp_path, monkeypatch):
+    data_dir = tiny_dataset()
+    changes = {"compile": True, "max_iters": 6, "dtype": "bfloat16"}
+    train(settings(data_dir, tmp_path / "whole", **changes), "")
+    parts = settings(data_dir, tmp_path / "parts", resume=True, resume_seconds=0.0, **changes)
+    interrupted_at(3, monkeypatch, parts)
+    train(parts, "")
+    name = "tiny6.pt"
+    assert same(weights(tmp_path / "whole" / name), weights(tmp_path / "parts" / name))
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(tiny_dataset, tmp_path):
+    data_dir = tiny_dataset()
+    flags = {"dataset": "tiny", "data_dir": data_dir, "max_iters": 400, "resume_seconds": 0}
+    flags |= {n: v for n, v in SMALL.items() if n != "compile"}
+    command = [sys.executable, str(ROOT / "train.py"), "--no_compile", "--save_interval", "7"]
+    command += [part for n, v in flags.items() for part in (f"--{n}", str(v))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(out_dir, *more):
+        return subprocess.Popen(
+            [*command, "--out_dir", str(out_dir), *more],
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    assert start(tmp_path / "whole").wait() == 0
+    rng, kills, killed = random.Random(1), 0, tmp_path / "killed"
+    while kills < 10:
+        process = start(killed, "--resume")
+        deadline = time.monotonic() + rng.uniform(0.5, 2.5)
+        resume = killed / "tiny-resume.pt"
+        while not resume.exists() and process.poll() is None:
+            time.sleep(0.02)  # from the first step on
+        while time.monotonic() < deadline + (2.0 if kills else 0.0) and process.poll() is None:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        for path in killed.glob("*.pt"):  # whatever is visible is whole
+            checkpoint.load(path)
+    assert kills >= 5, "the run ended before it could be killed often enough"
+    assert start(killed, "--resume").wait() == 0
+    for path in checkpoint.RunFiles(tmp_path / "whole", "tiny").milestones():
+        assert same(weights(path), weights(killed / path.name)), path.name

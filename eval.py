@@ -23,6 +23,8 @@ def main() -> int:
         print(json.dumps(result))
         return 0
     say(f"{config.checkpoint}: validation loss {result['val_loss']:.4f} on {result['dataset']}")
+    if "assistant_val_loss" in result:
+        say(f"on the assistant's tokens alone: {result['assistant_val_loss']:.4f}")
     if score := result.get("replies"):
         for wrong in score["wrong"][: config.show_wrong]:
             say(f"  {wrong['intent']}: {wrong['prompt']!r} -> {wrong['reply']!r}")

@@ -159,7 +159,7 @@ def train_plain(config: TrainConfig, steps: int) -> dict:
 
 def race_plain(config: TrainConfig, budget_seconds: float) -> dict:
     """The plain loop for a time budget; its validation loss at the end, on train.py's windows."""
-    from jojo.evaluate import Validation
+    from jojo.evaluate import Validation, target_weights
 
     began = time.monotonic()
     loop = PlainLoop(config, 1)
@@ -175,7 +175,7 @@ def race_plain(config: TrainConfig, budget_seconds: float) -> dict:
     )
     seconds = time.monotonic() - began
     loss = validation.loss(
-        loop.model, loop.machine, lambda windows: torch.ones(windows[:, 1:].shape)
+        loop.model, loop.machine, lambda windows: target_weights(windows, "", "all")
     )
     tokens = step * config.batch_size * T
     return {

@@ -71,9 +71,9 @@ def export_state(model: GPT) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
-def save_model(path: Path, model: GPT, *, template: str, **facts) -> None:
-    """`facts`: step, metrics, data_hash, command, train_config: plain values."""
-    content = {
+def model_content(model: GPT, *, template: str, **facts) -> dict:
+    """What a checkpoint holds; `facts`: step, metrics, data_hash, command: plain values."""
+    return {
         "format": FORMAT,
         "config": asdict(model.config),
         "tokenizer": bins.VOCABULARY,
@@ -81,7 +81,6 @@ def save_model(path: Path, model: GPT, *, template: str, **facts) -> None:
         "model": export_state(model),
         **facts,
     }
-    save(path, content)
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:

@@ -39,30 +39,47 @@ def copies(
     sizes, runs = _runs(words)
     marked = keep_first or [False] * len(words)
     verbatim: dict[tuple[str, ...], int] = {}
-    holding: dict[int, list[int]] = defaultdict(list)  # run -> who has it
-    telling: dict[int, list[int]] = defaultdict(list)  # run -> whom it gives away
+    kept = _Kept(sizes, runs)
     found: dict[int, tuple[int, str]] = {}
     for i in sorted(range(len(words)), key=lambda i: (not marked[i], -len(words[i]), i)):
         original = verbatim.setdefault(tuple(words[i]), i)
         if original != i:
             found[i] = (original, "exact duplicate")
-            continue
-        rarest = runs[i][: _n_telling(sizes[i], len(runs[i]))]
-        suspects = {j for run in rarest for j in holding[run]}
-        suspects.update(j for run in runs[i] if run in telling for j in telling[run])
-        mine = set(runs[i])
-        near = (
-            j for j in suspects if len(mine.intersection(runs[j])) >= _needed(sizes[i], sizes[j])
-        )
-        original = min(near, default=i)
-        if original != i:
+        elif (original := kept.resembling(i)) is not None:
             found[i] = (original, "near duplicate")
-            continue
-        for run in runs[i]:
-            holding[run].append(i)
-        for run in rarest:
-            telling[run].append(i)
+        else:
+            kept.add(i)
     return found
+
+
+class _Kept:
+    """The conversations that stay, found again by the runs they share with another."""
+
+    def __init__(self, sizes: list[int], runs: list[list[int]]):
+        self.sizes, self.runs = sizes, runs
+        self.holding: dict[int, list[int]] = defaultdict(list)  # run -> who has it
+        self.telling: dict[int, list[int]] = defaultdict(list)  # run -> whom it gives away
+
+    def _rarest(self, i: int) -> list[int]:
+        return self.runs[i][: _n_telling(self.sizes[i], len(self.runs[i]))]
+
+    def add(self, i: int) -> None:
+        for run in self.runs[i]:
+            self.holding[run].append(i)
+        for run in self._rarest(i):
+            self.telling[run].append(i)
+
+    def resembling(self, i: int) -> int | None:
+        """The first kept conversation of which i is a near copy, or which is one of i."""
+        suspects = {j for run in self._rarest(i) for j in self.holding.get(run, ())}
+        suspects.update(j for run in self.runs[i] for j in self.telling.get(run, ()))
+        mine = set(self.runs[i])
+        near = (
+            j
+            for j in suspects
+            if len(mine.intersection(self.runs[j])) >= _needed(self.sizes[i], self.sizes[j])
+        )
+        return min(near, default=None)
 
 
 def _needed(*sizes: int) -> int:

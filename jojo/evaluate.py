@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from jojo import bins, checkpoint, device
 from jojo.bins import Batches
 from jojo.chat import Chat
+from jojo.chatml import loss_mask
 from jojo.config import EvalConfig
 from jojo.device import Machine
 from jojo.loss import cross_entropy, softmax_step
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from jojo.sources.chitchat import Prompt
 
 EVAL_SEED = 0  # validation windows are the same in every run, whatever its seed
+
+
+def target_weights(windows: torch.Tensor, template: str, loss_on: str) -> torch.Tensor:
+    """Weight of each target of windows (B, T + 1): float32 (B, T), 1 where it counts, else 0."""
+    if loss_on == "all":
+        return torch.ones(windows[:, 1:].shape)
+    return torch.from_numpy(loss_mask(windows.numpy(), template)[:, 1:]).float()
 
 
 class Validation:
@@ -101,8 +110,13 @@ def measure(config: EvalConfig) -> dict:
         config.eval_tokens,
         batch_size=16,
     )
-    loss = validation.loss(model, machine, lambda windows: torch.ones(windows[:, 1:].shape))
-    result = {"dataset": name, "val_loss": loss, "checkpoint": str(config.checkpoint)}
+    template = data.manifest.template
+    result = {"dataset": name, "checkpoint": str(config.checkpoint)}
+    losses = {"all": "val_loss", "assistant": "assistant_val_loss"}
+    for loss_on, key in losses.items():
+        if loss_on == "all" or template != "text":
+            weigh = partial(target_weights, template=template, loss_on=loss_on)
+            result[key] = validation.loss(model, machine, weigh)
     if name == "chitchat" and config.prompts:
         from jojo.sources.chitchat import held_out_prompts
 

@@ -128,6 +128,7 @@ def prepare(recipe: Recipe, options: PrepareOptions) -> Manifest:
             raise ValueError(f"no record found in {options.input or 'the source'}: is it empty?")
         kept = sum(writer.conversations.values())
         assert tally.records_in == kept + sum(tally.dropped.values()), (tally, kept)
+        prompt = _write_example(recipe)
         manifest = writer.commit(
             licence=recipe.licence,
             sources=[*recipe.sources, *tally.sources],
@@ -136,7 +137,6 @@ def prepare(recipe: Recipe, options: PrepareOptions) -> Manifest:
             dropped=dict(tally.dropped.most_common()),
             notes={"val_fraction": options.val_fraction, "changed": dict(tally.changed)},
         )
-    prompt = _write_example(recipe)
     _report(manifest, tally, options.out_dir, prompt, time.perf_counter() - began)
     return manifest
 

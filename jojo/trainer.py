@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jojo import bins, chatml, checkpoint, device, planning
+from jojo import bins, checkpoint, device, planning
 from jojo.command import is_out_of_memory, say
 from jojo.config import TrainConfig
-from jojo.evaluate import Validation
+from jojo.evaluate import Validation, target_weights
 from jojo.loss import ActiveHead, cross_entropy, softmax_step
 from jojo.optim import Optimizers, Schedule, clip_gradients
 from jojo.progress import Progress
@@ -82,12 +82,7 @@ class Trainer:
         return "compiled"
 
     def weigh(self, windows: torch.Tensor) -> torch.Tensor:
-        """Weight of each target of windows (B, T + 1): float32 (B, T), 1 where it is learned."""
-        targets = windows[:, 1:]
-        if self.config.loss_on == "all":
-            return torch.ones(targets.shape)
-        mask = chatml.loss_mask(windows.numpy(), self.template)[:, 1:]
-        return torch.from_numpy(mask).float()
+        return target_weights(windows, self.template, self.config.loss_on)
 
     def micro_step(self, windows: torch.Tensor, weights: torch.Tensor, total: float) -> float:
         """Forward and backward of some windows; returns their share of the step's loss."""
@@ -259,6 +254,7 @@ class Loop:
         self.mfu_per_token = flops / peak if peak else None
         self.val_loss: float | None = None
         self.loss = float("nan")
+        self.best_model: dict | None = None  # the best weights, not yet on disk
         self.stopped_by = 0
         self.save_seconds, self.saved_at = 0.0, time.monotonic()
 
@@ -303,7 +299,7 @@ class Loop:
         if c.sample_interval and t.step % c.sample_interval == 0:
             self.progress.write(sample_conversation(t.model, t.data))
         if t.step % c.save_interval == 0 or last:
-            self.save_model(self.files.milestone(t.step))
+            checkpoint.save(self.files.milestone(t.step), self.model_content())
         if c.time_budget and t.step == t.schedule.decay_start:
             planning.replan(t)
             self.progress.replan(t.schedule.max_iters)
@@ -318,12 +314,11 @@ class Loop:
         self.progress.validation(t.step, self.val_loss, time.monotonic() - self.began)
         if self.val_loss < t.best:
             t.best = self.val_loss
-            self.save_model(self.files.best)
+            self.best_model = self.model_content()
 
-    def save_model(self, path: Path) -> None:
+    def model_content(self) -> dict:
         t = self.trainer
-        checkpoint.save_model(
-            path,
+        return checkpoint.model_content(
             t.model,
             template=t.template,
             step=t.step,
@@ -336,12 +331,20 @@ class Loop:
 
     def save_resume(self) -> None:
         t0 = time.monotonic()
+        self.save_best()
         self.files.save_resume(self.trainer.state())
         self.saved_at = time.monotonic()
         self.save_seconds = self.saved_at - t0
 
+    def save_best(self) -> None:
+        """The best weights go to disk with the resume file, so that a kill loses neither."""
+        if self.best_model is not None:
+            checkpoint.save(self.files.best, self.best_model)
+            self.best_model = None
+
     def finish(self) -> int:
         t = self.trainer
+        self.save_best()
         self.progress.draw()
         self.progress.close()
         self.files.remove_resume()

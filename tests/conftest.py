@@ -20,24 +20,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("jojo")
 
 TINY = {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_inner": 48, "block_size": 64}
-WORDS = [
-    "hello",
-    "cat",
-    "dog",
-    "sun",
-    "rain",
-    "tea",
-    "music",
-    "book",
-    "walk",
-    "sleep",
-    "red",
-    "blue",
-    "sing",
-    "cook",
-    "home",
-    "work",
-]
+WORDS = ("hello", "cat", "dog", "sun", "rain", "tea", "music", "book", "walk", "sleep", "blue")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""jojo/bins.py: what a writer leaves, what a reader refuses, and the order in which data is read."""
+"""jojo/bins.py: what a writer leaves, what a reader refuses, the order in which data is read."""
 
 from __future__ import annotations
 
@@ -93,25 +93,23 @@ def test_a_dataset_without_texts_removes_older_ones(prepared):
     assert {p.suffix for p in prepared.iterdir()} == {".bin", ".json"}
 
 
-def test_an_interrupted_preparation_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(KeyboardInterrupt),
-        DatasetWriter(tmp_path, "tiny", template="chatml") as writer,
-    ):
+def interrupted_preparation(folder) -> None:
+    with DatasetWriter(folder, "tiny", template="text") as writer:
         writer.add("train", HELLO)
+        writer.add("val", HELLO)
         raise KeyboardInterrupt
+
+
+def test_an_interrupted_preparation_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_preparation(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_preparation_leaves_the_old_dataset(prepared):
     before = {path.name: path.read_bytes() for path in prepared.iterdir()}
-    with (
-        pytest.raises(KeyboardInterrupt),
-        DatasetWriter(prepared, "tiny", template="text") as writer,
-    ):
-        writer.add("train", HELLO)
-        writer.add("val", HELLO)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_preparation(prepared)
     assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
 
 

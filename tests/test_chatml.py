@@ -25,8 +25,16 @@ CHATS = ("chatml", "person", "speaker")
 nasty = st.lists(
     st.one_of(
         st.sampled_from(
-            ["\n", "\n\n", " ", "<|im_end|>", "<|im_start|>assistant\n", "<|endoftext|>", "🙂"]
-            + ["Person B:", "\nPerson B: ", "<speaker1>", "user", "'s", "\t", "Hello", ".", '"']
+            (
+                *("\n", "\n\n", " ", "\t", "🙂", "user", "'s", "Hello", ".", '"', "Person B:"),
+                *(
+                    "<|im_end|>",
+                    "<|im_start|>assistant\n",
+                    "<|endoftext|>",
+                    "\nPerson B: ",
+                    "<speaker1>",
+                ),
+            )
         ),
         st.text(max_size=5),
     ),

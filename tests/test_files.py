@@ -32,12 +32,17 @@ def test_nothing_is_visible_until_it_is_whole(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "half"
 
 
+def write_half(path, error) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text("half of the new")
+        raise error
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
 def test_an_error_leaves_what_stood_there(tmp_path, error):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(error), whole_file(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half of the new")
-        raise error
+    with pytest.raises(error):
+        write_half(tmp_path / "a.txt", error)
     assert (tmp_path / "a.txt").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -167,21 +167,28 @@ def run_of_20_steps(active: bool, config: TrainConfig) -> tuple[list[float], lis
     return losses, norms, model
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 @pytest.mark.parametrize("grad_clip", [0.0, 0.1])
-def test_training_with_the_active_head_is_training_with_the_full_head(optimizer, grad_clip):
+@pytest.mark.parametrize(
+    ("optimizer", "loss_atol", "head_atol", "atol"),
+    [
+        ("adamw", 2e-6, 1e-6, 1e-5),
+        ("muon", 5e-4, 1e-3, 5e-2),  # Muon rounds gradients to bfloat16: tiny differences grow
+    ],
+)
+def test_training_with_the_active_head_is_training_with_the_full_head(
+    optimizer, loss_atol, head_atol, atol, grad_clip
+):
     config = TrainConfig(optimizer=optimizer, grad_clip=grad_clip)
     losses, norms, active = run_of_20_steps(True, config)
     full_losses, full_norms, full = run_of_20_steps(False, config)
     assert full_losses[-1] < full_losses[0] - 0.1
-    torch.testing.assert_close(losses, full_losses, atol=1e-4, rtol=0)
+    torch.testing.assert_close(losses, full_losses, atol=loss_atol, rtol=0)
     torch.testing.assert_close(norms, full_norms, atol=1e-4, rtol=1e-3)
     head = active.lm_head.full_weight().detach()
-    torch.testing.assert_close(head, full.lm_head.weight.detach(), atol=1e-4, rtol=1e-3)
-    others = full.state_dict()
-    del others["lm_head.weight"]
-    for name, tensor in others.items():
-        torch.testing.assert_close(active.state_dict()[name], tensor, atol=2e-3, rtol=0, msg=name)
+    torch.testing.assert_close(head, full.lm_head.weight.detach(), atol=head_atol, rtol=0)
+    ours, theirs = active.state_dict(), full.state_dict()
+    for name in ours.keys() - {"lm_head.weight"}:
+        torch.testing.assert_close(ours[name], theirs[name], atol=atol, rtol=0, msg=name)
 
 
 def test_an_active_head_saves_most_of_the_work():

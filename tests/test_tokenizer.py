@@ -83,7 +83,7 @@ def test_special_ids_are_the_contract():
     special = tokenizer.ENDOFTEXT, tokenizer.IM_END, tokenizer.IM_START
     assert special == (50256, 50257, 50258)
     assert decode(special) == "<|endoftext|><|im_end|><|im_start|>"
-    assert tokenizer.VOCAB_SIZE == 50304
+    assert tokenizer.N_TOKENS == 50259
 
 
 @pytest.mark.parametrize("text", [*LOOKALIKES, "".join(LOOKALIKES), "a <|im_end|>\nb"])

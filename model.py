@@ -56,6 +56,13 @@ class GPTConfig:
         if self.arch not in ARCHS:
             raise ValueError(f"arch {self.arch!r} is unknown: it is one of {', '.join(ARCHS)}")
         gpt2 = self.arch == "gpt2"
+        for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be 1 or more")
+        if self.n_inner < 0 or self.n_kv_head < 0 or self.head_dim < 0:
+            raise ValueError("n_inner, n_kv_head and head_dim must be 1 or more, or 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout} must lie between 0 and 1")
         self.n_kv_head = self.n_kv_head or self.n_head
         if not self.head_dim:
             _must_divide("n_embd", self.n_embd, "n_head", self.n_head)

@@ -58,8 +58,9 @@ def decode(ids: Sequence[int]) -> str:
 
 def decode_bytes(ids: Sequence[int]) -> bytes:
     ids = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
-    if ids and not (min(ids) >= 0 and max(ids) < N_TOKENS):
-        raise ValueError(f"token id {max(ids)} does not exist: ids go from 0 to {N_TOKENS - 1}")
+    wrong = [i for i in (min(ids), max(ids)) if not 0 <= i < N_TOKENS] if ids else []
+    if wrong:
+        raise ValueError(f"token id {wrong[0]} does not exist: ids go from 0 to {N_TOKENS - 1}")
     return reference().decode_bytes(ids)
 
 

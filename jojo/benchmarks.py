@@ -237,8 +237,7 @@ def gen_ours(preset: str, n_tokens: int, dtype: str) -> dict:
 
     machine = device.choose("auto", "auto")
     model = random_model(preset).to(machine.device)
-    wide = torch.bfloat16 if device.cpu_multiplies_bfloat16() else torch.float32
-    for_inference(model, getattr(torch, dtype), wide)
+    for_inference(model, getattr(torch, dtype))
     options = SamplingOptions(temp=0.0, max_tokens=n_tokens)
     prompt = list(range(100, 116))
     times, ids = [time.perf_counter()], []

@@ -19,6 +19,7 @@ import numpy as np
 
 import tokenizer
 from jojo import chatml
+from jojo.chatml import NEWLINE
 from jojo.files import sha256, sync_folder, write_text
 from tokenizer import ENDOFTEXT, IM_START, N_TOKENS
 
@@ -45,6 +46,15 @@ class Manifest:
     seed: int = 0
     created: str = ""
     notes: dict = field(default_factory=dict)
+
+    def check(self) -> None:
+        """ValueError where a fact that readers rely on is missing or of a wrong type."""
+        chatml.template_named(self.template)
+        kinds = {"tokens": int, "conversations": int, "bytes": int, "sha256": str}
+        for name, kind in kinds.items():
+            facts = getattr(self, name)
+            if not isinstance(facts, dict) or any(type(facts.get(s)) is not kind for s in SPLITS):
+                raise ValueError(f"{name} does not hold a number or hash of train and val")
 
     @property
     def hash(self) -> str:
@@ -153,7 +163,8 @@ def open_dataset(name: str, data_dir: Path) -> Dataset:
         raise ValueError(f"dataset {name!r} is not in {path.parent}: {recipe_command(name)}")
     try:
         manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        manifest.check()
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is not a manifest ({error}); {again}") from error
     if manifest.tokenizer != VOCABULARY:
         raise ValueError(
@@ -172,6 +183,8 @@ def _open_bin(path: Path, size_bytes: int, digest: str, again: str) -> np.ndarra
     found = path.stat().st_size
     if found != size_bytes:
         raise ValueError(f"{path} has {found:,} bytes, its manifest says {size_bytes:,}; {again}")
+    if not found or found % 2:
+        raise ValueError(f"{path} has {found} bytes, which is no list of uint16 ids; {again}")
     ids = np.memmap(path, dtype="<u2", mode="r")
     block = 1 << 24
     highest = max(int(ids[i : i + block].max()) for i in range(0, len(ids), block))
@@ -199,10 +212,10 @@ class Batches:
     """Batches of windows of `block_size` + 1 ids, a pure function of (seed, step, rank).
 
     Every epoch reads the data once in an order of its own. Text is cut into consecutive windows.
-    Chats are packed: a window starts where a conversation starts and is filled with whole ones
-    picked from the next PACKING_BUFFER; only when none fits is one cut short, and its rest left
-    out for this epoch. A conversation longer than a window continues in the next from the start
-    of a turn where it can.
+    Chats are packed: a window starts where a conversation starts and is filled with those of the
+    next PACKING_BUFFER that fit best; only when none fits is one cut, and its rest, from its next
+    turn on, fills another window (and, last of all in an epoch, starts one). A conversation
+    longer than a window is several units, each starting with a turn where it can.
     """
 
     def __init__(self, ids: np.ndarray, template: str, block_size: int, batch_size: int, seed: int):
@@ -215,7 +228,8 @@ class Batches:
             )
         self._starts = None
         if chatml.template_named(template).is_chat:
-            self._starts = _unit_starts(ids, self.window)
+            self._turns = _turn_starts(ids, template)
+            self._starts = _unit_starts(ids, self._turns, self.window)
         self._epoch_ends: list[int] = []  # windows in epochs 0..e together
         self._plan = lru_cache(maxsize=2)(self._make_plan)
 
@@ -242,7 +256,7 @@ class Batches:
         random = np.random.default_rng([self.seed, epoch])
         if self._starts is None:
             return _Consecutive(len(self.ids), self.window, random)
-        return _pack(self._starts, len(self.ids), self.window, random)
+        return _pack(self._starts, self._turns, len(self.ids), self.window, random)
 
 
 class _Consecutive:
@@ -263,7 +277,14 @@ class _Consecutive:
         return ((start, start + self.window),)
 
 
-def _unit_starts(ids: np.ndarray, window: int) -> np.ndarray:
+def _turn_starts(ids: np.ndarray, template: str) -> np.ndarray:
+    """Positions at which a turn begins (or, in the line templates, a line)."""
+    if template == "chatml":
+        return np.flatnonzero(ids == IM_START)
+    return np.flatnonzero(ids == NEWLINE) + 1
+
+
+def _unit_starts(ids: np.ndarray, turns: np.ndarray, window: int) -> np.ndarray:
     """Where units start: conversations, and turns at which a long conversation is cut."""
     ends = np.flatnonzero(ids == ENDOFTEXT)
     starts = np.concatenate([[0], ends + 1])
@@ -271,38 +292,48 @@ def _unit_starts(ids: np.ndarray, window: int) -> np.ndarray:
     lengths = np.diff(np.append(starts, len(ids)))
     extra: list[int] = []
     for start, length in zip(starts[lengths > window], lengths[lengths > window], strict=True):
-        turns = start + np.flatnonzero(np.asarray(ids[start : start + length]) == IM_START)
         at, end = int(start), int(start + length)
         while end - at > window:
-            fits = turns[(turns > at) & (turns <= at + window)]
-            at = int(fits[-1]) if len(fits) else at + window
+            last = int(np.searchsorted(turns, at + window, side="right")) - 1
+            at = int(turns[last]) if last >= 0 and turns[last] > at else at + window
             extra.append(at)
     return np.union1d(starts, np.array(extra, dtype=np.int64)).astype(np.int64)
 
 
 def _pack(
-    starts: np.ndarray, n_ids: int, window: int, random: np.random.Generator
+    starts: np.ndarray, turns: np.ndarray, n_ids: int, window: int, random: np.random.Generator
 ) -> list[tuple[tuple[int, int], ...]]:
     """Best-fit packing of units, in random order, into full windows."""
-    lengths = np.diff(np.append(starts, n_ids))
-    waiting = iter(random.permutation(len(starts)).tolist())
-    buffer: list[tuple[int, int]] = []  # (length, start), sorted
+    ends = np.append(starts[1:], n_ids)
+    order = random.permutation(len(starts))
+    units = zip((ends - starts)[order].tolist(), starts[order].tolist(), strict=True)
+    buffer: list[tuple[int, int, bool]] = []  # (length, start, a whole unit), sorted
     windows: list[tuple[tuple[int, int], ...]] = []
-    pieces: list[tuple[int, int]] = []
-    room = window
-    while True:
-        while len(buffer) < PACKING_BUFFER and (unit := next(waiting, None)) is not None:
-            bisect.insort(buffer, (int(lengths[unit]), int(starts[unit])))
-        if not buffer:
-            break
-        fits = bisect.bisect_right(buffer, (room, n_ids)) - 1
-        length, start = buffer.pop(fits if fits >= 0 else 0)
-        taken = min(length, room)
-        pieces.append((start, start + taken))
-        room -= taken
-        if not room:
-            windows.append(tuple(pieces))
-            pieces, room = [], window
-    if not windows:  # less data than a window once packed: read the file as it stands
-        windows.append(((0, window),))
-    return windows
+
+    def first() -> tuple[int, int, bool] | None:
+        if (unit := next(units, None)) is not None:
+            return (*unit, True)
+        left = [i for i, piece in enumerate(buffer) if piece[2]] or range(len(buffer))
+        return buffer.pop(left[random.integers(len(left))]) if buffer else None
+
+    while (piece := first()) is not None:
+        pieces, room = [], window
+        while piece is not None:
+            length, start, _ = piece
+            taken = min(length, room)
+            pieces.append((start, start + taken))
+            room -= taken
+            if taken < length:  # what was cut off waits from its next turn on
+                turn = int(np.searchsorted(turns, start + taken))
+                if turn < len(turns) and (at := int(turns[turn])) < start + length:
+                    bisect.insort(buffer, (start + length - at, at, False))
+            if not room:
+                windows.append(tuple(pieces))
+                break
+            while len(buffer) < PACKING_BUFFER and (unit := next(units, None)) is not None:
+                bisect.insort(buffer, (*unit, True))
+            fits = bisect.bisect_right(buffer, (room, n_ids, True)) - 1
+            if fits < 0 and buffer:
+                fits = int(random.integers(len(buffer)))
+            piece = buffer.pop(fits) if buffer else None
+    return windows or [((0, window),)]  # less than a window once packed: the file as it stands

@@ -85,7 +85,7 @@ class Chat:
 
     def retry(self) -> Iterator[str]:
         """Forget the last reply and stream another."""
-        if not self.messages or self.messages[-1]["role"] != "assistant":
+        if [m["role"] for m in self.messages[-2:]] != ["user", "assistant"]:
             raise ValueError("there is no reply to retry yet")
         self.messages.pop()
         yield from self.answer()
@@ -107,6 +107,8 @@ class Chat:
             messages = [{k: str(m[k]) for k in ("role", "content")} for m in content["messages"]]
             if any(m["role"] not in ("user", "assistant") for m in messages):
                 raise ValueError("a role is neither user nor assistant")
+            if content.get("system") and "system" not in self.template.prefix:
+                raise ValueError("it has a system message, this model was trained without")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is not a saved chat: {error}") from error
         self.system, self.messages = content.get("system"), messages

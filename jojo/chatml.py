@@ -206,6 +206,10 @@ def loss_mask(ids: np.ndarray, template: str = "chatml") -> np.ndarray:
         header, skip = tokenizer.encode(how.prefix["assistant"]), 1
         stop = np.isin(ids, (NEWLINE, ENDOFTEXT))
     header_end = _ends_of(ids, header)
+    if how.name != "chatml":  # a prefix counts at the beginning of a line alone
+        opens = np.roll(np.isin(ids, (NEWLINE, ENDOFTEXT)), len(header), axis=-1)
+        opens[..., : len(header)] = position[: len(header)] == len(header) - 1
+        header_end = np.where(opens, header_end, -1)
     last_start = np.where(header_end >= 0, header_end + skip, -1)
     started = np.maximum.accumulate(last_start, axis=-1)  # where the newest reply began
     stopped = np.maximum.accumulate(np.where(stop, position, -1), axis=-1)

@@ -44,7 +44,9 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict:
             f"{path} holds more than tensors and plain values and was not opened: it could run "
             "code. Only load checkpoints saved by Jojo"
         ) from None
-    except (RuntimeError, EOFError, ValueError, zipfile.BadZipFile, KeyError, UnicodeError):
+    except PermissionError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, KeyError):
         raise ValueError(f"{path} is no checkpoint, or it is truncated: copy it again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
@@ -86,13 +88,17 @@ def model_content(model: GPT, *, template: str, **facts) -> dict:
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:
     """(model in evaluation mode, float32; the rest of the checkpoint)."""
     content = load(path, device)
+    if "optimizers" in content:
+        raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    if missing := {"model", "config", "template"} - content.keys():
+        raise ValueError(f"{path} is no whole checkpoint: it lacks {', '.join(sorted(missing))}")
     state = content.pop("model")
     try:
         config = GPTConfig(**content["config"])
-    except TypeError as error:
-        raise ValueError(f"{path} was made by another version: {error}") from error
-    with torch.device("meta"):
-        model = GPT(config)
+        with torch.device("meta"):
+            model = GPT(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds a model that cannot be built: {error}") from error
     model.to_empty(device=device)
     if config.tie_embeddings:
         model.lm_head.weight = model.wte.weight
@@ -105,7 +111,7 @@ def load_weights(model: GPT, state: dict[str, torch.Tensor], path: Path) -> None
     own = model.state_dict()
     if model.config.tie_embeddings:
         own.pop("lm_head.weight")
-    wrong = [n for n in own if n not in state or state[n].shape != own[n].shape]
+    wrong = [n for n in own if getattr(state.get(n), "shape", None) != own[n].shape]
     wrong += [n for n in state if n not in own]
     if wrong:
         raise ValueError(
@@ -133,10 +139,17 @@ class RunFiles:
         return self.out_dir / f"{self.run_name}{step}.pt"
 
     def milestones(self) -> list[Path]:
-        """Checkpoints of this run, by step."""
+        """Checkpoints of this run, by step; run11000.pt may be of "run" or of "run1"."""
         pattern = re.compile(re.escape(self.run_name) + r"(\d+)\.pt")
         found = [(m, p) for p in self.out_dir.glob("*.pt") if (m := pattern.fullmatch(p.name))]
-        return [p for _, p in sorted(found, key=lambda pair: int(pair[0][1]))]
+        ours = [(int(m[1]), p) for m, p in found if self._is_ours(p)]
+        return [p for _, p in sorted(ours)]
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return load(path).get("run") == self.run_name
+        except ValueError:  # unreadable: not a file to list or to delete
+            return False
 
     def unfinished(self) -> bool:
         return self.resume.exists() or self.previous.exists()

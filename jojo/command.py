@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import difflib
 import errno
+import io
 import os
+import re
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -30,9 +33,29 @@ def parse(options: type[Options], argv: list[str] | None, description: str | Non
     default = None
     if argv and argv[0].endswith(".toml"):
         default = options(**read_toml(options, Path(argv.pop(0))))
-    return tyro.cli(
-        options, args=argv, default=default, use_underscores=True, description=description or ""
-    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                options,
+                args=argv,
+                default=default,
+                use_underscores=True,
+                description=description or "",
+            )
+    except SystemExit as stop:
+        if stop.code:
+            say(f"error: {_usage_error(complaint.getvalue())}")
+        raise
+
+
+def _usage_error(box: str) -> str:
+    """tyro's framed error as one line; where stdout is not UTF-8 its frame is of | and -."""
+    rows = [row.strip("│| ") for row in box.splitlines() if row.startswith(("│", "|"))]
+    sections = " ".join(row if row.strip("─-") else "\n" for row in rows).split("\n")
+    text = re.sub(r"Error parsing \w+: ", "", sections[0].strip())
+    near = re.search(r"Perhaps you meant: +(--\w+)", sections[1]) if sections[1:] else None
+    return f"{text}: did you mean {near[1]}?" if near else f"{text}; --help lists the options"
 
 
 def read_toml(options: type, path: Path) -> dict:
@@ -47,18 +70,31 @@ def read_toml(options: type, path: Path) -> dict:
         raise ValueError(f"config file {path} does not exist{_nearby_configs(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
-    fields = {f.name: f for f in dataclasses.fields(options)}
+    kinds = typing.get_type_hints(options)
     for name, value in values.items():
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.5)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{path}: unknown name {name!r}{hint}")
-        kind = str(fields[name].type)
-        fits = {"str": "str" in kind or "Path" in kind or "Literal" in kind, "bool": "bool" in kind}
-        fits |= {"int": "int" in kind or "float" in kind, "float": "float" in kind}
-        if not fits.get(type(value).__name__, False):
-            raise ValueError(f"{path}: {name} = {value!r} is not of type {kind}")
+        values[name] = _fitting(kinds[name], value, f"{path}: {name} = {value!r}")
     return values
+
+
+def _fitting(kind: object, value: object, what: str) -> object:
+    """`value` as the type hint `kind` wants it; ValueError where it cannot be."""
+    kinds = [k for k in typing.get_args(kind) if k is not type(None)] or [kind]
+    if typing.get_origin(kind) is typing.Literal:
+        if value not in kinds:
+            raise ValueError(f"{what} is none of {', '.join(map(str, kinds))}")
+        return value
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) not in kinds:
+        names = " or ".join(k.__name__ for k in kinds)
+        raise ValueError(f"{what} is not of type {names}")
+    return value
 
 
 def _nearby_configs(path: Path) -> str:

@@ -199,6 +199,6 @@ def seconds(text: str) -> float:
         value = float(number) * units[unit]
     except ValueError:
         value = 0
-    if not value > 0:
+    if not 0 < value < float("inf"):
         raise ValueError(f"--time_budget {text!r} is no time: write 90s, 30m or 2h")
     return value

@@ -40,6 +40,15 @@ class Machine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
+    def inference_dtype(self, dtype: str = "auto", sequences: int = 1) -> torch.dtype:
+        """auto: on a CPU float16 for one sequence (see LowPrecisionLinear), else as in training."""
+        if dtype != "auto":
+            return getattr(torch, dtype)
+        capability = torch.backends.cpu.get_cpu_capability()
+        if self.device.type == "cpu" and sequences == 1 and capability in ("AVX2", "AVX512"):
+            return torch.float16
+        return self.dtype
+
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

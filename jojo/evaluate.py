@@ -16,7 +16,7 @@ from jojo.chatml import loss_mask
 from jojo.config import EvalConfig
 from jojo.device import Machine
 from jojo.loss import cross_entropy, softmax_step
-from jojo.sampling import SamplingOptions
+from jojo.sampling import SamplingOptions, for_inference
 from model import GPT
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Validation:
     """Always the same windows of the validation split: about `max_tokens` targets."""
 
     def __init__(self, ids, template: str, block_size: int, max_tokens: int, batch_size: int):
+        block_size = min(block_size, len(ids) - 1)  # little data may be less than a block
         batches = Batches(ids, template, block_size, 1, EVAL_SEED)
         n = min(batches.windows_per_epoch(), max(1, max_tokens // block_size))
         windows = [batches.ids_of(i)[0] for i in range(n)]
@@ -123,6 +124,7 @@ def measure(config: EvalConfig) -> dict:
         options = SamplingOptions(
             temp=config.temp, top_p=config.top_p, max_tokens=config.max_tokens
         )
+        for_inference(model, machine.inference_dtype())  # as gen.py does
         prompts = held_out_prompts(config.seed, config.prompts)
         result["replies"] = asdict(score_replies(model, prompts, options, config.seed))
     return result

@@ -43,9 +43,8 @@ class Session:
         self.machine = device.choose(config.device, config.dtype)
         self.model, self.facts = checkpoint.load_model(config.checkpoint, self.machine.device)
         self.template = chatml.template_named(self.facts["template"])
-        self.dtype = inference_dtype(self.machine, config)
-        wide = torch.bfloat16 if device.cpu_multiplies_bfloat16() else torch.float32
-        for_inference(self.model, self.dtype, wide)
+        self.dtype = self.machine.inference_dtype(config.dtype, config.num_samples)
+        for_inference(self.model, self.dtype)
         self.generator = torch.Generator()
         if config.seed is None:
             self.generator.seed()
@@ -147,14 +146,3 @@ class Session:
                     self._stream(prompt, sys.stdout)
                 except (ValueError, KeyboardInterrupt) as error:
                     say(f"error: {error}" if str(error) else "")
-
-
-def inference_dtype(machine: device.Machine, config: GenConfig) -> torch.dtype:
-    """auto: on a CPU float16 for one sequence (see LowPrecisionLinear), else as in training."""
-    if config.dtype != "auto":
-        return getattr(torch, config.dtype)
-    capability = torch.backends.cpu.get_cpu_capability()
-    one = config.num_samples == 1
-    if machine.device.type == "cpu" and one and capability in ("AVX2", "AVX512"):
-        return torch.float16
-    return machine.dtype

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jojo.chatml import Template
+from jojo.device import cpu_multiplies_bfloat16
 from model import GPT, KVCache
 from tokenizer import IM_START, N_TOKENS, StreamDecoder
 
@@ -51,13 +52,13 @@ def choose_tokens(
     logits: Tensor, options: SamplingOptions, generator: torch.Generator, used: Tensor | None = None
 ) -> Tensor:
     """logits (B, V) -> one id a row (B,). `used` (B, T): ids the repetition penalty falls on."""
-    logits = logits.float().cpu()
+    logits = logits.float().cpu().clone()
     logits[:, N_TOKENS:] = -torch.inf  # rows that stand for no token
     if options.repetition_penalty != 1.0 and used is not None:
         seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, used.cpu(), True)
         r = options.repetition_penalty
         logits = torch.where(seen, torch.where(logits > 0, logits / r, logits * r), logits)
-    if options.temp == 0:
+    if options.temp < 1e-6:  # smaller ones overflow, and draw the same
         return logits.argmax(-1)
     logits = logits / options.temp
     if 0 < options.top_k < logits.size(-1):
@@ -211,11 +212,12 @@ class LowPrecisionLinear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def for_inference(model: GPT, dtype: torch.dtype, wide: torch.dtype = torch.float32) -> GPT:
+def for_inference(model: GPT, dtype: torch.dtype) -> GPT:
     """Store the weights of the matrix products in `dtype`, in place; the rest stays float32."""
     model.requires_grad_(False).eval()
     if dtype == torch.float32:
         return model
+    wide = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):

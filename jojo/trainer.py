@@ -323,6 +323,7 @@ class Loop:
             template=t.template,
             step=t.step,
             metrics={"loss": self.loss, "val_loss": self.val_loss, "best_val_loss": t.best},
+            run=t.config.run,
             dataset=t.data.manifest.name,
             data_hash=t.data.manifest.hash,
             command=self.command,

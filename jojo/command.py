@@ -51,8 +51,9 @@ def parse(options: type[Options], argv: list[str] | None, description: str | Non
 
 def _usage_error(box: str) -> str:
     """tyro's framed error as one line; where stdout is not UTF-8 its frame is of | and -."""
-    rows = [row.strip("│| ") for row in box.splitlines() if row.startswith(("│", "|"))]
-    sections = " ".join(row if row.strip("─-") else "\n" for row in rows).split("\n")
+    rows = [row.strip("│| ") for row in box.splitlines()[1:]]  # the first is a title
+    sections = " ".join(row if row.strip("─-╰╯") else "\n" for row in rows).split("\n")
+    sections = [section for section in sections if section.strip()]
     text = re.sub(r"Error parsing \w+: ", "", sections[0].strip())
     near = re.search(r"Perhaps you meant: +(--\w+)", sections[1]) if sections[1:] else None
     return f"{text}: did you mean {near[1]}?" if near else f"{text}; --help lists the options"

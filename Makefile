@@ -15,7 +15,7 @@ chat: $(MODEL)
 	@if [ -t 0 ]; then $(PY) gen.py $(MODEL) --interactive; fi
 
 $(MODEL): data/chitchat.json
-	$(PY) train.py config/laptop.toml --resume
+	$(PY) train.py config/laptop.toml --loss_on assistant --resume
 
 data/chitchat.json: .venv/ready
 	$(PY) data/prepare-chitchat.py

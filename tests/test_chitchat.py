@@ -22,7 +22,6 @@ KNOWN = {
     "name": "Anna",
     "city": "Oslo",
     "colour": "blue",
-    "last": "I never sleep. I only pause when the computer is off.",
 }
 MEETING = re.compile(r"(?:meet you|Welcome|Hello), (\w+)[!.]|^(\w+) is a lovely name! Mine")
 SMALL = """
@@ -187,7 +186,7 @@ def pattern(text, table):
 def test_validation_ends_in_a_held_out_phrasing(table, conversations):
     val = [c for c in conversations if c.split == "val"]
     assert 0.08 < len(val) / len(conversations) < 0.12
-    assert len({c.intent for c in val}) > 100
+    assert len({c.intent for c in val}) > 85
     exact = 0
     for conversation in val:
         intent = table.intents[conversation.intent]
@@ -265,7 +264,7 @@ def test_a_remembered_name_must_be_the_right_one():
 def test_a_loose_but_right_reply_is_right_and_rubbish_is_wrong():
     assert judge("You're welcome! Happy to help.", "thanks")
     assert judge("Goodbye! Come back soon.", "bye")
-    assert judge("I can't play music, I'm only text, sorry.", "play_music")
+    assert judge("I can't do that, sorry. I only chat.", "errands")
     for rubbish in ("", "...", "the the the", "You're you name is is", "I'm"):
         assert not judge(rubbish, "thanks")
         assert not judge(rubbish, "who_are_you")

@@ -78,11 +78,11 @@ class Talk:
         for slot in SLOT.findall(text):
             drawn.update(self.draw(slot, others=set(drawn.values())))
         self.known.update(drawn)
+        if self.chance(0.04):
+            text = self.mistype(text)
         text = self.fill(text)
         if self.chance(0.05):
             text = text.lower()
-        if self.chance(0.04):
-            text = self.mistype(text)
         self.messages.append({"role": "user", "content": text})
         self.intent = intent.name
 
@@ -92,10 +92,7 @@ class Talk:
         lines = intent.replies(self.known)
         if asking:
             lines = [line for line in lines if line[0].endswith("?")] or lines
-        template = self.rng.choice(self.rng.choice(lines))
-        reply = sentence_case(self.fill(template))
-        if "{last}" not in template:
-            self.known["last"] = reply  # what "say that again" repeats
+        reply = sentence_case(self.fill(self.rng.choice(self.rng.choice(lines))))
         self.messages.append({"role": "assistant", "content": reply})
         self.done.add(intent.name)
         return reply
@@ -135,8 +132,8 @@ class Talk:
         return bare.lower() if style < 0.85 else re.sub(r"[',]", "", bare.lower())
 
     def mistype(self, text: str) -> str:
-        """Two neighbouring letters of one longer word change places."""
-        words = list(re.finditer(r"\b[a-z]{5,}\b", text))
+        """Two neighbouring letters of one longer word, none in a slot, change places."""
+        words = list(re.finditer(r"(?<!\{)\b[a-z]{5,}\b(?!\})", text))
         if not words:
             return text
         at = self.rng.choice(words).start() + self.rng.choice((1, 2))
@@ -192,7 +189,6 @@ def held_out_prompts(seed: int, n: int, table: Table | None = None) -> list[Prom
 RIGHT = 0.6  # the least score of a right reply
 MARGIN = 0.04  # and by how much it must lead every other intent
 PIECES = 0.95  # the worth of a reply put together from right sentences
-LONG_WORDS = 4  # a slot of that many words (a repeated reply) counts by overlap, not to the letter
 Grams = frozenset[str]
 
 
@@ -236,8 +232,7 @@ def scores(reply: str, own: Intent, slots: Slots, table: Table) -> dict[str, flo
 
 def _required(own: Intent, slots: Slots) -> set[str]:
     named = [set(SLOT.findall(text)) for line in own.replies(slots) for text in line]
-    always = (set.intersection(*named) & slots.keys()) - set(own.draws) if named else set()
-    return {slot for slot in always if len(slots[slot].split()) < LONG_WORDS}
+    return (set.intersection(*named) & slots.keys()) - set(own.draws) if named else set()
 
 
 @lru_cache(maxsize=1 << 12)

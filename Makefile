@@ -27,7 +27,7 @@ lint: .venv/ready-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-bench: .venv/ready
+bench: .venv/ready data/chitchat.json
 	$(PY) bench.py prepare
 	$(PY) bench.py train
 	$(PY) bench.py gen

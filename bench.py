@@ -16,40 +16,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
+from jojo.command import parse, read_toml, run, say
+from jojo.config import BenchConfig, TrainConfig, seconds
 
-from jojo.command import parse, run, say
-from jojo.files import ROOT
-
-
-@dataclass
-class BenchConfig:
-    what: Annotated[Literal["prepare", "train", "gen", "race"], tyro.conf.Positional]
-    """What to measure."""
-    json: bool = False
-    """Print the numbers as JSON on stdout."""
-    megabytes: int = 50
-    """prepare: size of the text."""
-    input: Path | None = None
-    """prepare: stories to read instead of made-up ones."""
-    config: Path = ROOT / "config" / "laptop.toml"
-    """train, race: the settings of train.py."""
-    dataset: str = "chitchat"
-    """train, race: a prepared dataset."""
-    data_dir: Path = ROOT / "data"
-    """train, race: where it is."""
-    steps: int = 12
-    """train: steps to time."""
-    budget: str = "10m"
-    """race: how long the plain loop trains."""
-    preset: str = "gpt2"
-    """gen: size of the model."""
-    tokens: int = 512
-    """gen: tokens to generate."""
+RACE_EVAL_INTERVAL = 20  # steps: how finely the crossing is seen
 
 
 def main() -> int:
@@ -90,13 +63,11 @@ def compared(ours: dict, others: dict[str, dict], by: str) -> dict:
     return {"ours": ours, **others, "ratios": ratios}
 
 
-def settings(options: BenchConfig):
-    from jojo.command import read_toml
-    from jojo.config import TrainConfig
-
-    values = read_toml(TrainConfig, options.config)
-    config = TrainConfig(**values)
-    return replace(config, dataset=options.dataset, data_dir=options.data_dir)
+def settings(options: BenchConfig) -> TrainConfig:
+    config = TrainConfig(**read_toml(TrainConfig, options.config))
+    every = RACE_EVAL_INTERVAL if options.what == "race" else config.eval_interval
+    where = {"dataset": options.dataset, "data_dir": options.data_dir}
+    return replace(config, eval_interval=every, **where)
 
 
 def train(options: BenchConfig) -> dict:
@@ -130,7 +101,6 @@ def gen(options: BenchConfig) -> dict:
 
 def race(options: BenchConfig) -> dict:
     from jojo import benchmarks as b
-    from jojo.config import seconds
 
     config = settings(options)
     budget = seconds(options.budget)

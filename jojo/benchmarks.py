@@ -195,11 +195,11 @@ def race_ours(config: TrainConfig, budget: str, target: float) -> dict:
     from jojo.trainer import train
 
     with tempfile.TemporaryDirectory() as out_dir:
-        config = replace(config, time_budget=budget, out_dir=Path(out_dir), run_name="race")
+        config = replace(config, time_budget=budget, out_dir=Path(out_dir), run_name="race-")
         t0 = time.monotonic()
         train(config, "bench.py race")
         seconds = time.monotonic() - t0
-        rows = [r for r in read_metrics(RunFiles(Path(out_dir), "race")) if "val_loss" in r]
+        rows = [r for r in read_metrics(RunFiles(Path(out_dir), "race-")) if "val_loss" in r]
     reached = next((r["seconds"] for r in rows if r["val_loss"] <= target), None)
     curve = [(r["seconds"], r["val_loss"]) for r in rows]
     return {
@@ -272,9 +272,21 @@ def gen_uncached(preset: str, n_tokens: int) -> dict:
 @torch.inference_mode()
 def gen_transformers(preset: str, n_tokens: int) -> dict:
     """transformers' generate on the same weights, bfloat16, greedy."""
+    theirs = as_transformers(random_model(preset)).to(torch.bfloat16)
+    prompt = torch.arange(100, 116)[None]
+
+    def generate(n: int) -> None:
+        theirs.generate(prompt, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)
+
+    generate(2)  # warm up
+    short, long = _timed(generate, 1), _timed(generate, n_tokens)
+    return {"tokens_per_second": (n_tokens - 1) / (long - short), "tokens": n_tokens}
+
+
+def as_transformers(model: GPT):
+    """A Qwen3ForCausalLM with the weights of `model`."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    model = random_model(preset)
     c = model.config
     config = Qwen3Config(
         vocab_size=c.vocab_size,
@@ -285,24 +297,18 @@ def gen_transformers(preset: str, n_tokens: int) -> dict:
         num_key_value_heads=c.n_kv_head,
         head_dim=c.head_dim,
         max_position_embeddings=c.block_size,
-        rope_theta=c.rope_theta,
+        rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+        rms_norm_eps=c.norm_eps,
         tie_word_embeddings=False,
-        eos_token_id=None,
         bos_token_id=None,
+        eos_token_id=None,
     )
     theirs = Qwen3ForCausalLM(config).eval()
-    names = {"wte": "model.embed_tokens", "ln_f": "model.norm", "lm_head": "lm_head"}
-    parts = {"h": "model.layers", "attn": "self_attn", "ln_1": "input_layernorm"}
-    parts |= {"ln_2": "post_attention_layernorm"} | names
+    renamed = {"wte": "model.embed_tokens", "ln_f": "model.norm", "h": "model.layers"}
+    renamed |= {"attn": "self_attn", "ln_1": "input_layernorm", "ln_2": "post_attention_layernorm"}
     state = {
-        ".".join(parts.get(part, part) for part in name.split(".")): tensor
+        ".".join(renamed.get(part, part) for part in name.split(".")): tensor
         for name, tensor in model.state_dict().items()
     }
     theirs.load_state_dict(state)
-    theirs = theirs.to(torch.bfloat16)
-    prompt = torch.arange(100, 116)[None]
-    options = {"do_sample": False, "pad_token_id": 0}
-    theirs.generate(prompt, max_new_tokens=2, **options)  # warm up
-    short = _timed(lambda: theirs.generate(prompt, max_new_tokens=1, **options))
-    long = _timed(lambda: theirs.generate(prompt, max_new_tokens=n_tokens, **options))
-    return {"tokens_per_second": (n_tokens - 1) / (long - short), "tokens": n_tokens}
+    return theirs

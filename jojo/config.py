@@ -191,6 +191,32 @@ class EvalConfig:
     """Print the numbers as JSON on stdout."""
 
 
+@dataclass
+class BenchConfig:
+    what: Annotated[Literal["prepare", "train", "gen", "race"], tyro.conf.Positional]
+    """What to measure."""
+    json: bool = False
+    """Print the numbers as JSON on stdout."""
+    megabytes: int = 50
+    """prepare: size of the text."""
+    input: Path | None = None
+    """prepare: stories to read instead of made-up ones."""
+    config: Path = ROOT / "config" / "laptop.toml"
+    """train, race: the settings of train.py."""
+    dataset: str = "chitchat"
+    """train, race: a prepared dataset."""
+    data_dir: Path = ROOT / "data"
+    """train, race: where it is."""
+    steps: int = 12
+    """train: steps to time."""
+    budget: str = "10m"
+    """race: how long the plain loop trains."""
+    preset: str = "gpt2"
+    """gen: size of the model."""
+    tokens: int = 512
+    """gen: tokens to generate."""
+
+
 def seconds(text: str) -> float:
     """ "90s", "30m", "2h" or plain seconds -> seconds; ValueError says the form."""
     units = {"s": 1, "m": 60, "h": 3600}

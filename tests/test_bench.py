@@ -1,0 +1,78 @@
+"""bench.py: every measurement runs, and its references do what they stand for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from jojo import benchmarks
+from jojo.config import TrainConfig
+from jojo.files import ROOT
+
+TINY = {"preset": "tiny", "n_layer": 1, "n_embd": 32, "n_head": 2, "block_size": 32}
+
+
+@pytest.fixture
+def config(tiny_dataset):
+    return TrainConfig(**TINY, dataset="tiny", data_dir=tiny_dataset(), batch_size=4, compile=False)
+
+
+def test_preparing_gives_the_same_tokens_with_and_without_tokie(tmp_path, monkeypatch):
+    import tokenizer
+
+    monkeypatch.setattr(tokenizer, "bulk", tokenizer.bulk)  # put back what `prepare` replaces
+    path = tmp_path / "stories.txt"
+    benchmarks.sample_stories(path, 1)
+    assert path.stat().st_size > 1_000_000
+    fast, plain = (benchmarks.prepare(path, fast=fast) for fast in (True, False))
+    assert fast["tokens"] == plain["tokens"] > 100_000
+    assert fast["megabytes_per_second"] > 0
+
+
+def test_training_is_measured_beside_the_plain_loop(config):
+    ours, plain = benchmarks.train_ours(config, 2), benchmarks.train_plain(config, 3)
+    assert ours["tokens_per_second"] > 0
+    assert plain["tokens_per_second"] > 0
+
+
+def test_the_race_tells_when_the_plain_loops_loss_was_reached(config):
+    config.eval_interval = 5
+    plain = benchmarks.race_plain(config, 2.0)
+    assert plain["val_loss"] < 10.8
+    ours = benchmarks.race_ours(config, "8s", 10.0)
+    assert 0 < ours["reached_seconds"] <= ours["seconds"]
+    assert benchmarks.race_ours(config, "3s", 0.0)["reached_seconds"] is None
+
+
+def test_generation_is_measured_beside_its_references():
+    for measured in (
+        benchmarks.gen_ours("tiny", 8, "float32"),
+        benchmarks.gen_uncached("tiny", 8),
+        benchmarks.gen_transformers("tiny", 8),
+    ):
+        assert measured["tokens_per_second"] > 0
+        assert measured["tokens"] == 8
+
+
+@torch.inference_mode()
+def test_the_model_that_transformers_runs_is_the_same():
+    model = benchmarks.random_model("tiny")
+    ids = torch.arange(100, 116)[None]
+    theirs = benchmarks.as_transformers(model)
+    torch.testing.assert_close(theirs(ids).logits, model(ids), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_command_prints_json():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench.py"), "prepare", "--megabytes", "1", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["ratios"]["tiktoken"] > 0
+    assert "times tiktoken" in done.stderr

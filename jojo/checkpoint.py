@@ -18,7 +18,7 @@ import torch
 
 from jojo import bins
 from jojo.files import whole_file
-from jojo.loss import ActiveHead
+from jojo.loss import ActiveEmbedding, ActiveHead
 from model import GPT, GPTConfig
 
 FORMAT = "jojo-1"
@@ -64,10 +64,12 @@ def _others(folder: Path) -> str:
 
 
 def export_state(model: GPT) -> dict[str, torch.Tensor]:
-    """The weights of `model` under their plain names, the active-vocabulary head written out."""
+    """The weights of `model` under their plain names, the active vocabulary written out."""
     state = dict(model.state_dict())
-    if isinstance(model.lm_head, ActiveHead):
-        state["lm_head.weight"] = model.lm_head.full_weight().detach()
+    for name, module in (("wte", model.wte), ("lm_head", model.lm_head)):
+        if isinstance(module, ActiveEmbedding | ActiveHead):
+            state[f"{name}.weight"] = module.full_weight()
+    state.pop("wte.others", None)
     if model.config.tie_embeddings:
         del state["lm_head.weight"]
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

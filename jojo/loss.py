@@ -1,4 +1,4 @@
-"""Cross entropy without ever holding all logits, and the active-vocabulary head.
+"""Cross entropy without ever holding all logits, and the active vocabulary.
 
 N positions, C n_embd, V rows of the head, A active rows.
 """
@@ -114,3 +114,31 @@ class ActiveHead(nn.Module):
     def share_gradient(self) -> None:
         """Turn the shared row's gradient, a sum over its ids, into that of one of them."""
         self.weight.grad[-1] /= self.n_others
+
+
+class ActiveEmbedding(nn.Module):
+    """The embedding rows of the ids in use; the others, which training never reads, stay apart.
+
+    Without weight decay the optimizer would leave those as they are, but look at each every time.
+    """
+
+    def __init__(self, embedding: nn.Embedding, ids_in_use: Tensor):
+        super().__init__()
+        full, A = embedding.weight.detach(), len(ids_in_use)
+        other = torch.ones(len(full), dtype=torch.bool)
+        other[ids_in_use] = False
+        rows = torch.empty(len(full), dtype=torch.int64)
+        rows[ids_in_use] = torch.arange(A)
+        rows[other] = torch.arange(A, len(full))
+        self.weight = nn.Parameter(full[ids_in_use].clone())
+        self.register_buffer("others", full[other].clone())
+        self.register_buffer("rows", rows, persistent=False)  # id -> row
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(self.rows[ids], self.weight if self.training else self.table())
+
+    def table(self) -> Tensor:
+        return torch.cat((self.weight, self.others))
+
+    def full_weight(self) -> Tensor:
+        return self.table()[self.rows]

@@ -27,9 +27,10 @@ MANY_EPOCHS = 20
 def describe(trainer: Trainer) -> None:
     """Print model, data and settings."""
     c, model, m = trainer.config, trainer.model, trainer.data.manifest
-    full = model.n_params() + (c_rows := _unstored_rows(model)) * model.config.n_embd
-    distinct = len(model.lm_head.weight) - 1 if c_rows else None
     g = model.config
+    apart = [g.vocab_size - len(layer.weight) for layer in (model.lm_head, model.wte)]
+    full = model.n_params() + sum(apart) * g.n_embd
+    distinct = len(model.wte.weight) if any(apart) else None
     heads = f"{g.n_head} heads" + (
         f" ({g.n_kv_head} for keys and values)" if g.n_kv_head != g.n_head else ""
     )
@@ -45,11 +46,6 @@ def describe(trainer: Trainer) -> None:
     hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset"}
     pairs = [f"{k}={v}" for k, v in vars(c).items() if k not in hidden and v is not None]
     say(f"settings {' '.join(pairs)}")
-
-
-def _unstored_rows(model) -> int:
-    """Rows of the vocabulary that an active-vocabulary head does not hold one by one."""
-    return model.config.vocab_size - len(model.lm_head.weight)
 
 
 def make_plan(trainer: Trainer, began: float) -> None:

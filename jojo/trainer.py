@@ -23,7 +23,7 @@ from jojo import bins, checkpoint, device, planning
 from jojo.command import is_out_of_memory, say
 from jojo.config import TrainConfig
 from jojo.evaluate import Validation, target_weights
-from jojo.loss import ActiveHead, cross_entropy, softmax_step
+from jojo.loss import ActiveEmbedding, ActiveHead, cross_entropy, softmax_step
 from jojo.optim import Optimizers, Schedule, clip_gradients
 from jojo.progress import Progress
 from jojo.samples import sample_conversation
@@ -171,15 +171,14 @@ class Trainer:
 
 
 def build_model(config: TrainConfig, train_ids: np.ndarray) -> GPT:
-    """A new model of the configured shape, with the active-vocabulary head where it applies."""
+    """A new model of the configured shape, holding the active vocabulary alone where it can."""
     settings = PRESETS[config.preset] | config.model_settings()
     model = GPT(GPTConfig(**settings))
     if model.config.arch == "jojo" and not model.config.tie_embeddings:
         in_use = np.flatnonzero(np.bincount(train_ids, minlength=model.config.vocab_size))
-        head = ActiveHead(
-            model.config.n_embd, model.config.vocab_size, torch.from_numpy(in_use).long()
-        )
-        model.lm_head = head
+        in_use = torch.from_numpy(in_use).long()
+        model.lm_head = ActiveHead(model.config.n_embd, model.config.vocab_size, in_use)
+        model.wte = ActiveEmbedding(model.wte, in_use)
     return model
 
 

@@ -195,3 +195,29 @@ def test_an_active_head_saves_most_of_the_work():
     head = ActiveHead(C, V, IN_USE)
     assert head.weight.shape == (len(IN_USE) + 1, C)
     assert (head.weight == 0).all()
+
+
+def test_a_run_with_the_active_vocabulary_ends_in_the_full_models_weights(
+    tiny_dataset, tmp_path, monkeypatch
+):
+    from jojo import checkpoint, trainer
+    from jojo.config import TrainConfig
+    from model import GPT, GPTConfig
+
+    def full_model(config, _train_ids):
+        return GPT(GPTConfig(**trainer.PRESETS[config.preset] | config.model_settings()))
+
+    settings = {"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 32, "preset": "tiny"}
+    settings |= {"dataset": "tiny", "data_dir": tiny_dataset(), "optimizer": "adamw"}
+    settings |= {"batch_size": 4, "max_iters": 15, "compile": False, "dtype": "float32"}
+    found = []
+    for name in ("active", "full"):
+        config = TrainConfig(**settings, out_dir=tmp_path / name, sample_interval=0)
+        assert trainer.train(config, "") == 0
+        found.append(checkpoint.load(tmp_path / name / "tiny15.pt"))
+        monkeypatch.setattr(trainer, "build_model", full_model)
+    active, full = found
+    assert active["metrics"]["loss"] == pytest.approx(full["metrics"]["loss"], abs=1e-5)
+    assert active["model"].keys() == full["model"].keys()
+    for name, tensor in full["model"].items():
+        torch.testing.assert_close(active["model"][name], tensor, rtol=2e-3, atol=2e-4)

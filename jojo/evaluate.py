@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from jojo.chat import Chat
 from jojo.chatml import loss_mask
 from jojo.config import EvalConfig
 from jojo.device import Machine
-from jojo.loss import cross_entropy, softmax_step
+from jojo.loss import cross_entropy
 from jojo.sampling import SamplingOptions, for_inference
 from model import GPT
 
@@ -44,7 +44,7 @@ class Validation:
         self.template, self.batch_size = template, batch_size
 
     @torch.no_grad()
-    def loss(self, model: GPT, machine: Machine, weigh, softmax=softmax_step) -> float:
+    def loss(self, model: GPT, machine: Machine, weigh: Callable) -> float:
         """Mean negative log likelihood in nats per counted token.
 
         `weigh(windows)` gives each target's weight (B, T): 1 where it counts, else 0.
@@ -60,7 +60,7 @@ class Validation:
             count += weights.sum().item()
             weights = weights.to(machine.device)
             h = h.to(machine.dtype)
-            total += cross_entropy(h, model.lm_head, ids[:, 1:], weights, softmax).item()
+            total += cross_entropy(h, model.lm_head, ids[:, 1:], weights).item()
         model.train(training)
         return total / max(count, 1.0)
 

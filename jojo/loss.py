@@ -21,11 +21,12 @@ class LinearCrossEntropy(torch.autograd.Function):
     `bias` (V,) float32 stands in the normaliser only, not in the target's logit. Gradients are
     computed in the forward pass, while a chunk's logits are at hand, so that no chunk is computed
     twice (the idea of https://arxiv.org/abs/2410.10989); logits are float32 from the product on.
+    `softmax` is `softmax_step`, perhaps compiled, or None where no gradient is wanted.
     """
 
     @staticmethod
     def forward(ctx, h, weight, targets, weights, bias, softmax):
-        want = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        want = softmax is not None
         W = weight.to(h.dtype)  # (V, C)
         rows = chunk_rows(len(h), max(1, CHUNK_LOGITS.get(h.device.type, 1 << 26) // len(W)))
         grad_h = torch.empty_like(h) if want else None
@@ -35,11 +36,14 @@ class LinearCrossEntropy(torch.autograd.Function):
         for i in range(0, len(h), rows):
             hs, ts, ws = h[i : i + rows], targets[i : i + rows], weights[i : i + rows]
             out = torch.mm(hs, W.t(), out=logits[: len(hs)])
+            if not want:
+                nll = F.cross_entropy(out.float() + bias, ts, reduction="none") + bias[ts]
+                total += (nll * ws).sum()
+                continue
             loss, d = softmax(out, bias, ts, ws)
             total += loss
-            if want:
-                torch.mm(d, W, out=grad_h[i : i + rows])
-                grad_W += d.t() @ hs
+            torch.mm(d, W, out=grad_h[i : i + rows])
+            grad_W += d.t() @ hs
         ctx.save_for_backward(grad_h, grad_W)
         return total
 
@@ -80,6 +84,8 @@ def cross_entropy(
         targets, bias = head.rows[targets], head.bias
     else:
         bias = h.new_zeros(len(head.weight), dtype=torch.float32)
+    if not torch.is_grad_enabled():  # inside the function it never is
+        softmax = None
     return LinearCrossEntropy.apply(h, head.weight, targets, weights, bias, softmax)
 
 

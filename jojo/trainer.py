@@ -309,7 +309,7 @@ class Loop:
 
     def evaluate(self) -> None:
         t = self.trainer
-        self.val_loss = self.validation.loss(t.model, t.machine, t.weigh, t.softmax)
+        self.val_loss = self.validation.loss(t.model, t.machine, t.weigh)
         self.progress.validation(t.step, self.val_loss, time.monotonic() - self.began)
         if self.val_loss < t.best:
             t.best = self.val_loss

@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
-MODEL := models/chitchat$(shell sed -n 's/^max_iters *= *//p' config/laptop.toml).pt
+MODEL := models/laptop$(shell sed -n 's/^max_iters *= *//p' config/laptop.toml).pt
 
 .PHONY: chat test lint bench clean
 
@@ -14,10 +14,10 @@ chat: $(MODEL)
 		| $(PY) gen.py $(MODEL) --interactive --seed 1
 	@if [ -t 0 ]; then $(PY) gen.py $(MODEL) --interactive; fi
 
-$(MODEL): data/chitchat.json
-	$(PY) train.py config/laptop.toml --loss_on assistant --resume
+$(MODEL): | data/chitchat.json
+	$(PY) train.py config/laptop.toml --run_name laptop --loss_on assistant --resume
 
-data/chitchat.json: .venv/ready
+data/chitchat.json: data/chitchat.toml | .venv/ready
 	$(PY) data/prepare-chitchat.py
 
 test: .venv/ready-dev lint

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from jojo import device
 from jojo.config import TrainConfig
 from model import GPT, PRESETS, GPTConfig
 
@@ -30,10 +30,7 @@ def apart(function: Callable[..., dict], *arguments) -> dict:
 
 def _with_peak(function: Callable[..., dict], arguments: tuple) -> dict:
     result = function(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated()
-    return {**result, "peak_memory_bytes": peak}
+    return {**result, "peak_memory_bytes": device.choose().used_bytes()}
 
 
 # ---------------------------------------------------------------- prepare
@@ -111,7 +108,7 @@ class PlainLoop:
     """The reference: a GPT-2-style model, AdamW, cosine decay, float32, eager, the full softmax."""
 
     def __init__(self, config: TrainConfig, max_iters: int):
-        from jojo import bins, device
+        from jojo import bins
 
         self.config, self.max_iters = config, max_iters
         self.machine = device.choose(config.device, "float32")
@@ -232,7 +229,6 @@ def random_model(preset: str) -> GPT:
 
 def gen_ours(preset: str, n_tokens: int, dtype: str) -> dict:
     """Greedy tokens/s of gen.py's sampler, one sequence; and seconds to the first token."""
-    from jojo import device
     from jojo.sampling import SamplingOptions, for_inference, generate
 
     machine = device.choose("auto", "auto")
@@ -259,11 +255,12 @@ def gen_uncached(preset: str, n_tokens: int) -> dict:
 
     Timed at nine lengths between the first and the last and integrated over all of them.
     """
-    model = random_model(preset)
+    where = device.choose().device
+    model = random_model(preset).to(where)
     lengths = np.linspace(16, 16 + n_tokens - 1, 9).astype(int)
     seconds = []
     for length in lengths:
-        ids = torch.randint(0, 50000, (1, int(length)))
+        ids = torch.randint(0, 50000, (1, int(length)), device=where)
         seconds.append(min(_timed(model, ids) for _ in range(2)))
     each = np.interp(np.arange(16, 16 + n_tokens), lengths, seconds)
     return {"tokens_per_second": n_tokens / each.sum(), "tokens": n_tokens}
@@ -272,8 +269,9 @@ def gen_uncached(preset: str, n_tokens: int) -> dict:
 @torch.inference_mode()
 def gen_transformers(preset: str, n_tokens: int) -> dict:
     """transformers' generate on the same weights, bfloat16, greedy."""
-    theirs = as_transformers(random_model(preset)).to(torch.bfloat16)
-    prompt = torch.arange(100, 116)[None]
+    where = device.choose().device
+    theirs = as_transformers(random_model(preset)).to(where, torch.bfloat16)
+    prompt = torch.arange(100, 116, device=where)[None]
 
     def generate(n: int) -> None:
         theirs.generate(prompt, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)

@@ -20,7 +20,7 @@ import numpy as np
 import tokenizer
 from jojo import chatml
 from jojo.chatml import NEWLINE
-from jojo.files import sha256, sync_folder, write_text
+from jojo.files import sha256, sync_folder, temporary_beside, write_text
 from tokenizer import ENDOFTEXT, IM_START, N_TOKENS
 
 SPLITS = ("train", "val")
@@ -75,6 +75,11 @@ class DatasetWriter:
         self.tokens = dict.fromkeys(SPLITS, 0)
         self.conversations = dict.fromkeys(SPLITS, 0)
         kinds = ("bin", "txt") if write_text else ("bin",)
+        self._temporaries = {
+            (split, kind): temporary_beside(self._path(split, kind))
+            for split in SPLITS
+            for kind in kinds
+        }
         self._files = {
             (split, kind): open(self._temporary(split, kind), "wb")  # noqa: SIM115
             for split in SPLITS
@@ -85,8 +90,7 @@ class DatasetWriter:
         return self.out_dir / f"{self.name}-{split}.{kind}"
 
     def _temporary(self, split: str, kind: str) -> Path:
-        path = self._path(split, kind)
-        return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        return self._temporaries[split, kind]
 
     def add(self, split: str, ids: np.ndarray, conversations: int = 1) -> None:
         """Append ids (uint16) of one or more whole conversations to `split`."""
@@ -196,6 +200,14 @@ def _open_bin(path: Path, size_bytes: int, digest: str, again: str) -> np.ndarra
     if sha256(path) != digest:
         raise ValueError(f"{path} is not the file its manifest describes (SHA-256); {again}")
     return ids
+
+
+def ids_in_use(ids: np.ndarray) -> np.ndarray:
+    """The distinct ids of a split, sorted; a block at a time, so that memory stays small."""
+    seen = np.zeros(1 << 16, dtype=bool)
+    for i in range(0, len(ids), 1 << 24):
+        seen[ids[i : i + (1 << 24)]] = True
+    return np.flatnonzero(seen)
 
 
 def recipe_command(name: str) -> str:

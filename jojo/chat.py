@@ -12,6 +12,7 @@ from jojo import chatml
 from jojo.files import write_text
 from jojo.sampling import Reply, ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT, KVCache
+from tokenizer import decode
 
 
 class Chat:
@@ -81,7 +82,13 @@ class Chat:
                 yield piece
         finally:  # also when the listener stops listening (Ctrl+C)
             self._cached = (prompt + reader.reply.ids)[: self._cache.length]
-            self.messages.append({"role": "assistant", "content": reader.reply.text.strip()})
+            self._remember(reader.reply)
+
+    def _remember(self, reply: Reply) -> None:
+        """Keep a reply, up to where it should have ended if --nonstop took it further."""
+        stops = [i for i, token in enumerate(reply.ids) if token in self.template.stop_ids]
+        text = decode(reply.ids[: stops[0]]) if stops and self.nonstop else reply.text
+        self.messages.append({"role": "assistant", "content": text.strip()})
 
     def retry(self) -> Iterator[str]:
         """Forget the last reply and stream another."""

@@ -123,6 +123,12 @@ def _wrap(
 
 def _turn_text(message: Message, how: Template) -> str:
     role, content = message["role"], message["content"]
+    if not content.isascii():
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:
+            where = content[max(0, error.start - 20) : error.start]
+            raise ValueError(f"a {role} message is no valid UTF-8 after {where!r}") from None
     if how.name == "text":
         return content
     if role not in how.prefix:

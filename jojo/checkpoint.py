@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import zipfile
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,10 +27,21 @@ FORMAT = "jojo-1"
 def save(path: Path, content: dict) -> None:
     """Write `content` (tensors, numbers, strings, lists, dicts) so that it appears whole."""
     with whole_file(path) as temporary:
-        torch.save(content, temporary)
+        _write(temporary, content)
 
 
-def load(path: Path, device: str | torch.device = "cpu") -> dict:
+def _write(path: Path, content: dict) -> None:
+    """torch.save, with the system's error where the disk is full or the place not writable."""
+    with open(path, "wb") as f:
+        try:
+            torch.save(content, f)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> dict:
     """Read a checkpoint with `weights_only`; ValueError says what is wrong with the file."""
     path = Path(path)
     if not path.exists():
@@ -38,15 +49,15 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a checkpoint file{_others(path)}")
     try:
-        content = torch.load(path, map_location=device, weights_only=True, mmap=True)
+        content = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} holds more than tensors and plain values and was not opened: it could run "
             "code. Only load checkpoints saved by Jojo"
         ) from None
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, KeyError):
+    except Exception:  # whatever a damaged zip or pickle makes of torch.load
         raise ValueError(f"{path} is no checkpoint, or it is truncated: copy it again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
@@ -95,6 +106,8 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
     if missing := {"model", "config", "template"} - content.keys():
         raise ValueError(f"{path} is no whole checkpoint: it lacks {', '.join(sorted(missing))}")
     state = content.pop("model")
+    if not isinstance(state, dict) or not isinstance(content["template"], str):
+        raise ValueError(f"{path} is no whole checkpoint: its model or template is of another type")
     try:
         config = GPTConfig(**content["config"])
         with torch.device("meta"):
@@ -144,10 +157,17 @@ class RunFiles:
         """Checkpoints of this run, by step; run11000.pt may be of "run" or of "run1"."""
         pattern = re.compile(re.escape(self.run_name) + r"(\d+)\.pt")
         found = [(m, p) for p in self.out_dir.glob("*.pt") if (m := pattern.fullmatch(p.name))]
-        ours = [(int(m[1]), p) for m, p in found if self._is_ours(p)]
+        ours = [(int(m[1]), p) for m, p in found if self.is_ours(p)]
         return [p for _, p in sorted(ours)]
 
-    def _is_ours(self, path: Path) -> bool:
+    def check_free(self, max_iters: int, save_interval: int) -> None:
+        """ValueError if a checkpoint to be written is one of another run (run1 and run)."""
+        for step in {max_iters, *range(save_interval, max_iters, save_interval)}:
+            path = self.milestone(step)
+            if path.exists() and not self.is_ours(path):
+                raise ValueError(f"{path} is of another run: choose another --run_name")
+
+    def is_ours(self, path: Path) -> bool:
         try:
             return load(path).get("run") == self.run_name
         except ValueError:  # unreadable: not a file to list or to delete
@@ -159,18 +179,18 @@ class RunFiles:
     def save_resume(self, content: dict) -> None:
         """Save `content` as the newest resume file and keep the one before it."""
         with whole_file(self.resume) as temporary:
-            torch.save({"format": FORMAT, **content}, temporary)
+            _write(temporary, {"format": FORMAT, **content})
             if self.resume.exists():
                 os.replace(self.resume, self.previous)
 
-    def load_resume(self, device: str | torch.device) -> dict | None:
+    def load_resume(self) -> dict | None:
         """The newest resume file that can be read whole, or None if there is none."""
         problem = None
         for path in (self.resume, self.previous):
             if not path.exists():
                 continue
             try:
-                return load(path, device)
+                return load(path, mmap=False)  # the file is replaced while its state is in use
             except ValueError as error:
                 problem = error
         if problem:
@@ -184,4 +204,5 @@ class RunFiles:
     def remove_all(self) -> None:
         for path in (*self.milestones(), self.best, self.metrics, self.curves):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.remove_resume()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import errno
 import io
@@ -31,7 +32,9 @@ def parse(options: type[Options], argv: list[str] | None, description: str | Non
 
     argv = list(sys.argv[1:] if argv is None else argv)
     default = None
-    if argv and argv[0].endswith(".toml"):
+    # a class with required fields takes no file
+    all_optional = not any(f.default is f.default_factory for f in dataclasses.fields(options))
+    if all_optional and argv and argv[0].endswith(".toml"):
         default = options(**read_toml(options, Path(argv.pop(0))))
     complaint = io.StringIO()
     try:
@@ -129,17 +132,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator: can't allocate memory" in text
+        or "can't allocate memory" in text
         or "not enough memory" in text
+        or "out of memory" in text.lower()
+        or "ALLOC_FAILED" in text
     )
 
 
 def one_line(error: BaseException) -> str:
     if is_out_of_memory(error):
-        return "out of memory: lower --micro_batch_size, --batch_size or --block_size"
+        return "out of memory: lower --micro_batch_size, --block_size or --num_samples"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
-        return f"no space left on the disk{where}: free some or choose another --out_dir"
+        return f"no space left on the disk{where}: free some or choose another place"
     if isinstance(error, PermissionError) and error.filename:
         return f"no permission for {error.filename}: choose another place or change its permissions"
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -97,6 +97,24 @@ class TrainConfig:
         for name in ("max_iters", "batch_size", "eval_interval", "eval_tokens", "save_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)} must be 1 or more")
+        seconds(self.time_budget or "1s")
+        ranges = {
+            "decay_fraction": (0.0, 1.0),
+            "final_lr_fraction": (0.0, 1.0),
+            "dropout": (0.0, 0.999),
+            "warmup_iters": (0, 1 << 40),
+            "micro_batch_size": (1, 1 << 40),
+            "grad_clip": (0.0, 1e30),
+            "weight_decay": (0.0, 1e30),
+            "epochs": (1e-9, 1e9),
+            "sample_interval": (0, 1 << 40),
+            "resume_seconds": (0.0, 1e30),
+        }
+        check_seed(self.seed)
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
         if self.epochs is not None and self.time_budget is not None:
             raise ValueError("--epochs and --time_budget exclude each other: give one")
         if self.resume and self.overwrite:
@@ -123,8 +141,38 @@ class TrainConfig:
         return {"arch": self.arch, "dropout": self.dropout, **given}
 
 
-@dataclass
-class GenConfig:
+@dataclass(kw_only=True)
+class SamplingOptions:
+    temp: float = 0.8
+    """Temperature: 0 always takes the likeliest token."""
+    top_k: int = 0
+    """Only the k likeliest tokens; 0 for all."""
+    top_p: float = 0.95
+    """Only the likeliest tokens that together have this probability."""
+    min_p: float = 0.0
+    """Only tokens at least this likely, relative to the likeliest."""
+    repetition_penalty: float = 1.0
+    """Above 1: makes tokens already used less likely (CTRL, arXiv:1909.05858)."""
+    max_tokens: int = 256
+    """Longest reply, in tokens."""
+
+    def __post_init__(self) -> None:
+        limits = {
+            "temp": (0.0, 100.0),
+            "top_k": (0, 1 << 30),
+            "top_p": (1e-9, 1.0),
+            "min_p": (0.0, 1.0),
+            "repetition_penalty": (0.01, 100.0),
+            "max_tokens": (1, 1 << 30),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                value = getattr(self, name)
+                raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
+
+
+@dataclass(kw_only=True)
+class GenConfig(SamplingOptions):
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """A checkpoint of train.py, e.g. models/chat5000.pt."""
     prompt: str | None = None
@@ -139,18 +187,6 @@ class GenConfig:
     """Go on past the end of the reply, up to --max_tokens."""
     num_samples: int = 1
     """Replies to draw, all at once."""
-    temp: float = 0.8
-    """Temperature: 0 always takes the likeliest token."""
-    top_k: int = 0
-    """Only the k likeliest tokens; 0 for all."""
-    top_p: float = 0.95
-    """Only the likeliest tokens that together have this probability."""
-    min_p: float = 0.0
-    """Only tokens at least this likely, relative to the likeliest."""
-    repetition_penalty: float = 1.0
-    """Above 1: makes tokens already used less likely."""
-    max_tokens: int = 256
-    """Longest reply, in tokens."""
     seed: int | None = None
     """Same seed, same text; without one every run differs."""
     device: str = "auto"
@@ -163,8 +199,8 @@ class GenConfig:
     """Say what is loaded and how fast it goes."""
 
 
-@dataclass
-class EvalConfig:
+@dataclass(kw_only=True)
+class EvalConfig(SamplingOptions):
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """A checkpoint of train.py."""
     dataset: str | None = None
@@ -175,10 +211,6 @@ class EvalConfig:
     """Validation tokens to read at most."""
     prompts: int = 400
     """Prompts of held-out phrasings to answer (chitchat only); 0 for none."""
-    temp: float = 0.8
-    """Temperature of the replies."""
-    top_p: float = 0.95
-    """As in gen.py."""
     max_tokens: int = 64
     """A reply that has not ended by then counts as not ended."""
     seed: int = 1
@@ -211,10 +243,15 @@ class BenchConfig:
     """train: steps to time."""
     budget: str = "10m"
     """race: how long the plain loop trains."""
-    preset: str = "gpt2"
+    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] = "gpt2"
     """gen: size of the model."""
     tokens: int = 512
     """gen: tokens to generate."""
+
+
+def check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 1 << 63:
+        raise ValueError(f"--seed {seed} must lie between 0 and {(1 << 63) - 1}")
 
 
 def seconds(text: str) -> float:

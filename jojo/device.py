@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +54,14 @@ class Machine:
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
     def name(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        if self.device.type == "mps":
+            return "Apple GPU"
         cores = torch.get_num_threads()
         return f"{platform.processor() or platform.machine()} CPU, {cores} threads"
 
@@ -64,7 +70,10 @@ class Machine:
         if self.device.type != "cuda" or self.dtype == torch.float32:
             return None
         name = torch.cuda.get_device_name(self.device)
-        return next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
+        if "Laptop" in name:
+            return None
+        found = (f for part, f in PEAK_FLOPS.items() if re.search(rf"\b{part}\b", name))
+        return next(found, None)
 
     def free_bytes(self) -> int:
         """Memory that can still be taken without swapping."""
@@ -77,17 +86,19 @@ class Machine:
     def used_bytes(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return psutil.Process().memory_info().rss
+        return peak_rss_bytes()
 
 
 def _cgroup_free() -> list[int]:
     """What a container's memory limit leaves, if it has one."""
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        facts = Path("/sys/fs/cgroup/memory.stat").read_text().split()
     except OSError:
         return []
-    return [] if limit == "max" else [max(0, int(limit) - int(used))]
+    cached = int(dict(zip(facts[::2], facts[1::2], strict=False)).get("inactive_file", 0))
+    return [] if limit == "max" else [max(0, int(limit) - used + cached)]
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Machine:
@@ -134,12 +145,14 @@ def cpu_multiplies_bfloat16() -> bool:
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
-def compiler_problem() -> str | None:
-    """Why torch.compile cannot work here, or None when a tiny function was really compiled."""
+def compiler_problem(device: torch.device) -> str | None:
+    """Why torch.compile cannot work there, or None when a tiny function was really compiled."""
+    if device.type == "mps":
+        return "it is not mature on Apple GPUs"
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
         return "TORCH_COMPILE_DISABLE is set"
     try:
-        torch.compile(_double, dynamic=False)(torch.ones(1))
+        torch.compile(_double, dynamic=False)(torch.ones(8, device=device))
     except Exception as error:  # whatever a missing or broken compiler raises, in its first line
         return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
     return None
@@ -153,15 +166,38 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)  # every device
 
 
-def random_state() -> dict:
-    """PyTorch's generators, as tensors that load without pickle."""
+def random_state(device: torch.device) -> dict:
+    """PyTorch's generators of the CPU and of `device`, as tensors that load without pickle."""
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
-def restore_random_state(state: dict) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+def restore_random_state(state: dict, device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+def repeatable(device: torch.device) -> None:
+    """Ask for kernels that give the same sums every time, where PyTorch has them.
+
+    CPU kernels do so anyway, for one number of threads.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def peak_rss_bytes() -> int:
+    """Most memory this process has held."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

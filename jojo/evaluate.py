@@ -13,7 +13,7 @@ from jojo import bins, checkpoint, device
 from jojo.bins import Batches
 from jojo.chat import Chat
 from jojo.chatml import loss_mask
-from jojo.config import EvalConfig
+from jojo.config import EvalConfig, check_seed
 from jojo.device import Machine
 from jojo.loss import cross_entropy
 from jojo.sampling import SamplingOptions, for_inference
@@ -102,7 +102,12 @@ def measure(config: EvalConfig) -> dict:
     """Everything eval.py prints, as plain values."""
     machine = device.choose(config.device, "auto")
     model, facts = checkpoint.load_model(config.checkpoint, machine.device)
-    name = config.dataset or facts["dataset"]
+    check_seed(config.seed)
+    if config.prompts < 0 or config.eval_tokens < 1:
+        raise ValueError("--prompts must be 0 or more, --eval_tokens 1 or more")
+    name = config.dataset or facts.get("dataset")
+    if not name:
+        raise ValueError(f"{config.checkpoint} does not say what it was trained on: give --dataset")
     data = bins.open_dataset(name, config.data_dir)
     validation = Validation(
         data.ids["val"],
@@ -118,13 +123,10 @@ def measure(config: EvalConfig) -> dict:
         if loss_on == "all" or template != "text":
             weigh = partial(target_weights, template=template, loss_on=loss_on)
             result[key] = validation.loss(model, machine, weigh)
-    if name == "chitchat" and config.prompts:
+    if name == "chitchat" and facts["template"] == "chatml" and config.prompts:
         from jojo.sources.chitchat import held_out_prompts
 
-        options = SamplingOptions(
-            temp=config.temp, top_p=config.top_p, max_tokens=config.max_tokens
-        )
         for_inference(model, machine.inference_dtype())  # as gen.py does
         prompts = held_out_prompts(config.seed, config.prompts)
-        result["replies"] = asdict(score_replies(model, prompts, options, config.seed))
+        result["replies"] = asdict(score_replies(model, prompts, config, config.seed))
     return result

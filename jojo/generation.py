@@ -11,12 +11,11 @@ import torch
 from jojo import chatml, checkpoint, device, planning
 from jojo.chat import Chat
 from jojo.command import say
-from jojo.config import GenConfig
+from jojo.config import GenConfig, check_seed
 from jojo.files import write_text
 from jojo.sampling import (
     Reply,
     ReplyReader,
-    SamplingOptions,
     banned_ids,
     for_inference,
     generate,
@@ -34,12 +33,12 @@ class Session:
         self.config = config
         if config.num_samples < 1:
             raise ValueError(f"--num_samples {config.num_samples} must be 1 or more")
+        check_seed(config.seed)
         if config.prompt is not None and config.prompt_file is not None:
             raise ValueError("--prompt and --prompt_file exclude each other: give one")
         if config.interactive and config.num_samples > 1:
             raise ValueError("--interactive has one reply at a time: leave out --num_samples")
-        names = ("temp", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")
-        self.options = SamplingOptions(**{n: getattr(config, n) for n in names})
+        self.options = config
         self.machine = device.choose(config.device, config.dtype)
         self.model, self.facts = checkpoint.load_model(config.checkpoint, self.machine.device)
         self.template = chatml.template_named(self.facts["template"])
@@ -60,6 +59,9 @@ class Session:
             f"{str(self.dtype).removeprefix('torch.')}"
         )
 
+    def given(self) -> bool:
+        return self.config.prompt is not None or self.config.prompt_file is not None
+
     def messages(self) -> list[chatml.Message]:
         """The conversation to be answered, from --prompt, --prompt_file and --system."""
         text = self.config.prompt
@@ -70,13 +72,15 @@ class Session:
         if not text.strip():
             raise ValueError("the prompt is empty: give it some text")
         if not self.template.is_chat:
+            if self.config.system:
+                raise ValueError("--system: this model was trained on plain text, not on chats")
             return [{"role": "assistant", "content": text}]
         parsed = chatml.parse_text(text) if self.config.prompt_file else None
         messages = parsed or [{"role": "user", "content": text.strip()}]
         prefix = self.template.prefix["user"]
         if self.template.stop_text and messages[0]["content"].startswith(prefix):
             messages[0]["content"] = messages[0]["content"][len(prefix) :].strip()
-        if self.config.system:
+        if self.config.system and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.config.system})
         return messages
 
@@ -84,11 +88,12 @@ class Session:
         """Answer or continue the prompt on `out`, --num_samples times."""
         prompt = chatml.encode_prompt(self.messages(), self.template.name)
         began = time.perf_counter()
-        replies = self._stream(prompt, out) if self.config.num_samples == 1 else None
-        if replies is None:
+        if self.config.num_samples == 1:
+            replies = self._stream(prompt, out)
+        else:
             replies = self._batch(prompt)
             for i, reply in enumerate(replies):
-                print(f"--- {i + 1}\n{reply.text}" if i else f"--- 1\n{reply.text}", file=out)
+                print(f"--- {i + 1}\n{reply.text}", file=out)
         seconds = time.perf_counter() - began
         if self.config.output is not None:
             texts = [reply.text for reply in replies]
@@ -131,13 +136,15 @@ class Session:
             chat = Chat(
                 self.model, self.template.name, self.options, self.generator, c.system, c.nonstop
             )
-            converse(chat)
+            converse(chat, [m["content"] for m in self.messages()[-1:]] if self.given() else [])
             if c.output is not None:
                 chat.save(c.output)
             return
         enable_line_editing()
         say("Type the beginning of a text; Ctrl+D leaves.")
         while (line := read_line()) is not None:
+            if line.strip() in ("/quit", "/exit"):
+                return
             if line.strip():
                 try:
                     prompt = chatml.encode_prompt(

@@ -42,11 +42,13 @@ class Optimizers:
         embeddings = [p for n, p in rest.items() if n.startswith(("wte", "wpe"))]
         others = [p for n, p in rest.items() if not n.startswith(("wte", "wpe"))]
         decay = config.weight_decay
+        tied = model.config.tie_embeddings
         adam = {"betas": (0.8, 0.95), "eps": 1e-10, "weight_decay": 0.0, "fused": True}
         if config.optimizer == "muon":
             muon = torch.optim.Muon(matrices, lr=config.rate, momentum=0.95, weight_decay=decay)
             groups = [
-                {"params": embeddings, "lr": config.embedding_lr},
+                # a tied matrix is a head too
+                {"params": embeddings, "lr": config.head_lr if tied else config.embedding_lr},
                 {"params": others, "lr": config.head_lr},
             ]
             self.all = [muon, torch.optim.AdamW(groups, **adam)]
@@ -94,7 +96,7 @@ def clip_gradients(model: nn.Module, limit: float) -> float:
     if isinstance(head, ActiveHead):
         squares = squares + (head.n_others - 1) * head.weight.grad[-1].square().sum()
     norm = squares.sqrt()
-    if limit > 0:
+    if limit > 0 and norm.isfinite():
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
         for g in grads:
             g.mul_(factor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,8 @@ def describe(trainer: Trainer) -> None:
         f"{m.conversations['train']:,} conversations, {m.tokens['val']:,} validation tokens"
     )
     hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset"}
-    pairs = [f"{k}={v}" for k, v in vars(c).items() if k not in hidden and v is not None]
+    resolved = vars(c) | {"learning_rate": c.rate}
+    pairs = [f"{k}={v}" for k, v in resolved.items() if k not in hidden and v is not None]
     say(f"settings {' '.join(pairs)}")
 
 
@@ -52,13 +52,13 @@ def make_plan(trainer: Trainer, began: float) -> None:
     """Find the micro-batch, measure a step, set the schedule, and say what will happen."""
     c, m = trainer.config, trainer.machine
     weights = copy.deepcopy(trainer.model.state_dict())
-    random = device.random_state()
+    random = device.random_state(m.device)
     find_micro_batch(trainer)
-    how = trainer.compile()
+    trainer.compile()
     step_seconds = measure_step(trainer)
     trainer.model.load_state_dict(weights)
     trainer.reset_optimizers()
-    device.restore_random_state(random)
+    device.restore_random_state(random, m.device)
     windows = trainer.batches.windows_per_epoch()
     max_iters = c.max_iters
     if c.epochs is not None:
@@ -75,11 +75,9 @@ def make_plan(trainer: Trainer, began: float) -> None:
     tokens = max_iters * c.batch_size * trainer.model.config.block_size
     epochs = max_iters * c.batch_size / windows
     total = step_seconds * max_iters
-    used = m.used_bytes() if m.device.type == "cuda" else _peak_rss_bytes()
     say(
-        f"machine  {m.name()}, {str(m.dtype).removeprefix('torch.')}, {how}, micro-batch "
-        f"{trainer.micro_batch} of {c.batch_size}, {used / 2**30:.1f} GiB of memory used, "
-        f"{m.free_bytes() / 2**30:.1f} GiB free"
+        f"machine  {trainer.circumstances()}, micro-batch {trainer.micro_batch} of {c.batch_size}, "
+        f"{m.used_bytes() / 2**30:.1f} GiB used, {m.free_bytes() / 2**30:.1f} GiB free"
     )
     say(
         f"plan     {max_iters:,} steps of {c.batch_size} x {trainer.model.config.block_size} "
@@ -95,7 +93,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
     if m.device.type == "cpu" and total > LONG_SECONDS:
         say(
             f"warning: this model needs about {duration(total)} on this CPU; "
-            "python train.py config/laptop.toml takes a few minutes"
+            f"python train.py config/laptop.toml --dataset {c.dataset} takes a few minutes"
         )
 
 
@@ -127,6 +125,7 @@ def find_micro_batch(trainer: Trainer) -> None:
         except RuntimeError as error:
             if not is_out_of_memory(error) or trainer.micro_batch == 1:
                 raise
+            trainer.reset_optimizers()
         else:
             break
         finally:
@@ -154,6 +153,8 @@ def _try_micro_step(trainer: Trainer) -> None:
 
 def measure_step(trainer: Trainer) -> float:
     """Seconds of one optimizer step, from real micro-steps (the first one also compiles)."""
+    if trainer.machine.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trainer.machine.device)
     _try_micro_step(trainer)
     trainer.update(0)
     trainer.machine.synchronize()
@@ -173,14 +174,10 @@ def measure_step(trainer: Trainer) -> float:
 def replan(trainer: Trainer) -> None:
     """Where the decay begins, fit the rest of the steps to the rest of the time budget."""
     left = seconds(trainer.config.time_budget) - trainer.elapsed
-    a_step = trainer.elapsed / trainer.step
+    a_step = (trainer.elapsed - trainer.startup) / trainer.step
     s = trainer.schedule
     s.decay_iters = max(1, int(left / a_step))
     s.max_iters = trainer.step + s.decay_iters
-
-
-def _peak_rss_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def duration(s: float) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from jojo import chatml
 from jojo.bins import Dataset
 from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT
-from tokenizer import ENDOFTEXT
+from tokenizer import IM_END
 
 OPENING = "Hello, how are you today?"
 STORY_OPENING = "Once upon a time"
@@ -21,7 +22,8 @@ def sample_conversation(model: GPT, data: Dataset) -> str:
     if not template.is_chat:
         return STORY_OPENING + _reply(model, [_assistant(STORY_OPENING)], template)
     ids = data.ids["val"][: 4 * model.config.block_size]
-    first = chatml.decode(ids[: int((ids == ENDOFTEXT).argmax()) or len(ids)], template.name)
+    end = np.flatnonzero(np.isin(ids, (chatml.NEWLINE, IM_END) if template.stop_text else IM_END))
+    first = chatml.decode(ids[: end[0] + 1], template.name) if len(end) else []
     prompts = [[{"role": "user", "content": OPENING}]]
     if first and first[0]["role"] == "user":
         prompts.append(first[:1])

@@ -13,39 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jojo.chatml import Template
+from jojo.config import SamplingOptions
 from jojo.device import cpu_multiplies_bfloat16
 from model import GPT, KVCache
 from tokenizer import IM_START, N_TOKENS, StreamDecoder
-
-
-@dataclass
-class SamplingOptions:
-    temp: float = 0.8
-    """Temperature: 0 always takes the likeliest token."""
-    top_k: int = 0
-    """Only the k likeliest tokens; 0 for all."""
-    top_p: float = 1.0
-    """Only the likeliest tokens that together have this probability."""
-    min_p: float = 0.0
-    """Only tokens at least this likely, relative to the likeliest."""
-    repetition_penalty: float = 1.0
-    """Above 1: makes tokens already used less likely (CTRL, arXiv:1909.05858)."""
-    max_tokens: int = 256
-    """Longest reply, in tokens."""
-
-    def __post_init__(self) -> None:
-        limits = {
-            "temp": (0.0, 100.0),
-            "top_k": (0, N_TOKENS),
-            "top_p": (1e-9, 1.0),
-            "min_p": (0.0, 1.0),
-            "repetition_penalty": (0.01, 100.0),
-            "max_tokens": (1, 1 << 30),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                value = getattr(self, name)
-                raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
 
 
 def choose_tokens(
@@ -53,6 +24,8 @@ def choose_tokens(
 ) -> Tensor:
     """logits (B, V) -> one id a row (B,). `used` (B, T): ids the repetition penalty falls on."""
     logits = logits.float().cpu().clone()
+    if not logits.isfinite().any(-1).all() or logits.isnan().any():
+        raise ValueError("the model's logits are not numbers: try --dtype float32")
     logits[:, N_TOKENS:] = -torch.inf  # rows that stand for no token
     if options.repetition_penalty != 1.0 and used is not None:
         seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, used.cpu(), True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jojo.chat import Chat
@@ -29,12 +29,13 @@ def enable_line_editing() -> None:
         import readline  # noqa: F401
 
 
-def converse(chat: Chat) -> None:
-    """Read messages from stdin and print replies until the end of input or /quit."""
+def converse(chat: Chat, first: Sequence[str] = ()) -> None:
+    """Say what is in `first`, then read messages from stdin until the end of input or /quit."""
     enable_line_editing()
     if sys.stdin.isatty():
         say("Type a message, or /help. Ctrl+C stops a reply, Ctrl+D leaves.")
-    while (line := read_line()) is not None:
+    waiting = list(first)
+    while (line := waiting.pop(0) if waiting else read_line()) is not None:
         line = line.strip()
         if not line:
             continue

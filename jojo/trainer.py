@@ -10,6 +10,8 @@ weights, bit for bit, as one that was not.
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import time
 from contextlib import contextmanager
@@ -31,8 +33,9 @@ from model import GPT, PRESETS, GPTConfig
 
 # Settings that may differ between a run and its resumption: they do not touch the weights.
 FREE_SETTINGS = {
-    *("resume", "overwrite", "data_dir", "out_dir", "tensorboard", "resume_seconds"),
+    *("resume", "overwrite", "data_dir", "out_dir", "run_name", "tensorboard", "resume_seconds"),
     *("eval_interval", "eval_tokens", "sample_interval", "save_interval"),
+    *("device", "dtype", "compile"),  # what they come to is compared instead
 }
 
 
@@ -49,6 +52,7 @@ class Trainer:
                 f"--loss_on assistant: {config.dataset} is plain text, it has no assistant turns; "
                 "use --loss_on all"
             )
+        device.repeatable(self.machine.device)
         device.seed_everything(config.seed)
         self.model = build_model(config, self.data.ids["train"]).to(self.machine.device)
         block_size = self.model.config.block_size
@@ -59,7 +63,10 @@ class Trainer:
         self.softmax = softmax_step
         self.step = 0
         self.best = float("inf")
-        self.elapsed = 0.0  # seconds of training, over all sittings
+        self.val_loss: float | None = None
+        self.elapsed = 0.0  # seconds since the run began, over all sittings
+        self.startup = 0.0  # of which before the first step
+        self.how = "eager"
         self.schedule = Schedule(1, 0, 1, 1.0)
         self.reset_optimizers()
 
@@ -69,22 +76,30 @@ class Trainer:
             self.machine.device.type, enabled=self.machine.dtype == torch.float16
         )
 
-    def compile(self) -> str:
-        """Compile the blocks and the softmax; returns how that went, in a word or two."""
+    def compile(self) -> None:
+        """Compile the blocks and the softmax, where that works; say so where it does not."""
         if not self.config.compile:
-            return "eager"
-        if problem := device.compiler_problem():
+            return
+        if problem := device.compiler_problem(self.machine.device):
             say(f"torch.compile does not work here ({problem}): going on without, more slowly")
-            return "eager"
+            return
         for block in self.model.h:
             block.compile(dynamic=False)
         self.softmax = torch.compile(softmax_step, dynamic=False)
-        return "compiled"
+        self.how = "compiled"
+
+    def circumstances(self) -> str:
+        """What equal weights depend on beside data, seed and settings."""
+        m = self.machine
+        dtype = str(m.dtype).removeprefix("torch.")
+        return f"{m.name()}, {dtype}, {self.how}, torch {torch.__version__}"
 
     def weigh(self, windows: torch.Tensor) -> torch.Tensor:
         return target_weights(windows, self.template, self.config.loss_on)
 
-    def micro_step(self, windows: torch.Tensor, weights: torch.Tensor, total: float) -> float:
+    def micro_step(
+        self, windows: torch.Tensor, weights: torch.Tensor, total: float
+    ) -> torch.Tensor:
         """Forward and backward of some windows; returns their share of the step's loss."""
         ids = windows.to(self.machine.device, non_blocking=True)
         with self.machine.autocast():
@@ -127,11 +142,12 @@ class Trainer:
         if isinstance(self.model.lm_head, ActiveHead):
             self.model.lm_head.share_gradient()
         norm = clip_gradients(self.model, self.config.grad_clip)
-        for optimizer in self.optimizers.all:
-            self.scaler.step(optimizer)
+        if math.isfinite(norm):  # else float16 overflowed: the scaler lowers its scale
+            for optimizer in self.optimizers.all:
+                self.scaler.step(optimizer)
         self.scaler.update()
         self.optimizers.zero_grad()
-        return {"lr_factor": round(factor, 6), "grad_norm": norm}
+        return {"lr_factor": round(factor, 6), "grad_norm": norm if math.isfinite(norm) else None}
 
     def state(self) -> dict:
         """Everything the next step depends on."""
@@ -139,11 +155,14 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": device.random_state(),
+            "random": device.random_state(self.machine.device),
             "schedule": asdict(self.schedule),
             "step": self.step,
             "best": self.best,
+            "val_loss": self.val_loss,
             "elapsed": self.elapsed,
+            "startup": self.startup,
+            "circumstances": self.circumstances(),
             "micro_batch": self.micro_batch,
             "data_hash": self.data.manifest.hash,
             "settings": settings_of(self.config),
@@ -164,10 +183,15 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.scaler.load_state_dict(state["scaler"])
-        device.restore_random_state(state["random"])
+        device.restore_random_state(state["random"], self.machine.device)
         self.schedule = Schedule(**state["schedule"])
-        self.step, self.best, self.elapsed = state["step"], state["best"], state["elapsed"]
-        self.micro_batch = state["micro_batch"]
+        for name in ("step", "best", "val_loss", "elapsed", "startup", "micro_batch"):
+            setattr(self, name, state[name])
+        if state["circumstances"] != self.circumstances():
+            say(
+                f"note: the run began on {state['circumstances']}; this is "
+                f"{self.circumstances()}: it goes on, but not to the same weights bit for bit"
+            )
 
 
 def build_model(config: TrainConfig, train_ids: np.ndarray) -> GPT:
@@ -175,8 +199,7 @@ def build_model(config: TrainConfig, train_ids: np.ndarray) -> GPT:
     settings = PRESETS[config.preset] | config.model_settings()
     model = GPT(GPTConfig(**settings))
     if model.config.arch == "jojo" and not model.config.tie_embeddings:
-        in_use = np.flatnonzero(np.bincount(train_ids, minlength=model.config.vocab_size))
-        in_use = torch.from_numpy(in_use).long()
+        in_use = torch.from_numpy(bins.ids_in_use(train_ids)).long()
         model.lm_head = ActiveHead(model.config.n_embd, model.config.vocab_size, in_use)
         model.wte = ActiveEmbedding(model.wte, in_use)
     return model
@@ -198,16 +221,19 @@ def train(config: TrainConfig, command: str) -> int:
         return done
     began = time.monotonic()
     trainer = Trainer(config)
-    state = files.load_resume(trainer.machine.device) if config.resume else None
-    if state:
-        trainer.restore(state)
-        how = trainer.compile()
-        say(f"resuming {config.run} after step {trainer.step:,} ({how})")
+    if config.resume and files.unfinished():
+        trainer.compile()
+        trainer.restore(files.load_resume())
+        planning.describe(trainer)
+        say(f"resuming {config.run} after step {trainer.step:,} of {trainer.schedule.max_iters:,}")
     else:
-        if config.overwrite:
-            files.remove_all()
+        if config.resume:
+            say(f"run {config.run!r} has nothing to resume: starting it")
         planning.describe(trainer)
         planning.make_plan(trainer, began)
+        trainer.startup = time.monotonic() - began
+        if config.overwrite:
+            files.remove_all()
     loop = Loop(trainer, files, command, began - trainer.elapsed)
     return loop.run()
 
@@ -251,7 +277,6 @@ class Loop:
         peak = trainer.machine.peak_flops()
         flops = model.train_flops_per_token(len(model.lm_head.weight))
         self.mfu_per_token = flops / peak if peak else None
-        self.val_loss: float | None = None
         self.loss = float("nan")
         self.best_model: dict | None = None  # the best weights, not yet on disk
         self.stopped_by = 0
@@ -260,6 +285,7 @@ class Loop:
     def run(self) -> int:
         t = self.trainer
         self.files.out_dir.mkdir(parents=True, exist_ok=True)
+        self.files.check_free(t.schedule.max_iters, t.config.save_interval)
         with self.signals():
             self.progress = Progress(self.files, t.step, t.schedule.max_iters, t.config.tensorboard)
             try:
@@ -267,7 +293,8 @@ class Loop:
                     self.save_resume()
                 while t.step < t.schedule.max_iters and not self.stopped_by:
                     self.one_step()
-                return self.stop() if self.stopped_by else self.finish()
+                done = t.step >= t.schedule.max_iters
+                return self.finish() if done else self.stop()
             finally:
                 self.progress.close()
 
@@ -299,9 +326,10 @@ class Loop:
             self.progress.write(sample_conversation(t.model, t.data))
         if t.step % c.save_interval == 0 or last:
             checkpoint.save(self.files.milestone(t.step), self.model_content())
-        if c.time_budget and t.step == t.schedule.decay_start:
+        if c.time_budget and t.step == t.schedule.decay_start and not last:
             planning.replan(t)
             self.progress.replan(t.schedule.max_iters)
+            self.save_resume()  # the clock decided: it must not decide again
         # at most a twentieth of the time goes into saving
         wait = max(c.resume_seconds, 20 * self.save_seconds) if c.resume_seconds else 0.0
         if time.monotonic() - self.saved_at >= wait:
@@ -309,10 +337,10 @@ class Loop:
 
     def evaluate(self) -> None:
         t = self.trainer
-        self.val_loss = self.validation.loss(t.model, t.machine, t.weigh)
-        self.progress.validation(t.step, self.val_loss, time.monotonic() - self.began)
-        if self.val_loss < t.best:
-            t.best = self.val_loss
+        t.val_loss = self.validation.loss(t.model, t.machine, t.weigh)
+        self.progress.validation(t.step, t.val_loss, time.monotonic() - self.began)
+        if t.val_loss < t.best:
+            t.best = t.val_loss
             self.best_model = self.model_content()
 
     def model_content(self) -> dict:
@@ -321,12 +349,12 @@ class Loop:
             t.model,
             template=t.template,
             step=t.step,
-            metrics={"loss": self.loss, "val_loss": self.val_loss, "best_val_loss": t.best},
+            metrics={"loss": self.loss, "val_loss": t.val_loss, "best_val_loss": t.best},
             run=t.config.run,
             dataset=t.data.manifest.name,
             data_hash=t.data.manifest.hash,
             command=self.command,
-            train_config={n: _plain(v) for n, v in asdict(t.config).items()},
+            train_config=settings_of(t.config) | {"max_iters": t.schedule.max_iters},
         )
 
     def save_resume(self) -> None:
@@ -349,8 +377,8 @@ class Loop:
         self.progress.close()
         self.files.remove_resume()
         path = self.files.milestone(t.step)
-        best = f", best {t.best:.4f} in {self.files.best}" if t.best < (self.val_loss or 0) else ""
-        val = "" if self.val_loss is None else f"validation loss {self.val_loss:.4f}{best}; "
+        best = f", best {t.best:.4f} in {self.files.best}" if t.best < (t.val_loss or 0) else ""
+        val = "" if t.val_loss is None else f"validation loss {t.val_loss:.4f}{best}; "
         say(f"done in {planning.duration(t.elapsed)}: {val}saved {path}")
         say(f"talk to it: python gen.py {path} --interactive")
         return 0
@@ -373,7 +401,7 @@ class Loop:
             if self.stopped_by:
                 raise KeyboardInterrupt
             self.stopped_by = number
-            say("\nstopping after this step (again: at once)")
+            os.write(2, b"\nstopping after this step (again: at once)\n")  # print is not reentrant
 
         old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -139,7 +139,6 @@ def test_eval_measures(home):
         (("--dataset", "nothing"), "is not in"),
         (("--device", "cuda:7"), "--device cuda:7: this machine has"),
         (("--device", "abacus"), "use cpu, cuda, cuda:1 or mps"),
-        (("--time_budget", "soon"), "write 90s, 30m or 2h"),
         (("--n_head", "3"), "is not a multiple of n_head 3"),
         (("--block_size", "100000"), "less than one block of 100000"),
     ],
@@ -158,6 +157,9 @@ def test_training_says_what_is_wrong(flags, expected, home, tmp_path):
         (("--epochs", "1", "--time_budget", "1m"), "exclude each other"),
         (("--batch_size", "0"), "--batch_size 0 must be 1 or more"),
         (("--run_name", "../x"), "plain file name"),
+        (("--time_budget", "soon"), "write 90s, 30m or 2h"),
+        (("--micro_batch_size", "0"), "must lie between"),
+        (("--seed", "-1"), "must lie between"),
         (("--max_iters", "five"), "'five'"),
         (("--dtype", "int3"), "Expected one of"),
     ],
@@ -237,7 +239,7 @@ def test_generation_says_what_is_wrong(home, tmp_path):
     latin = tmp_path / "latin.txt"
     latin.write_bytes("déjà vu".encode("latin-1"))
     assert "no valid UTF-8" in complaint("gen.py", model, "--prompt_file", latin)
-    assert "--temp -1.0 must lie between" in complaint("gen.py", model, "--temp", "-1")
+    assert "--temp -1.0 must lie between" in complaint("gen.py", model, "--temp", "-1", code=2)
     assert "has no CUDA GPU" in complaint("gen.py", model, "--device", "cuda") or (
         torch.cuda.is_available()
     )

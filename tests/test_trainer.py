@@ -195,7 +195,7 @@ def test_out_of_memory_halves_the_micro_batch(tiny_dataset, tmp_path, monkeypatc
 
 
 def test_a_model_that_cannot_fit_is_refused_before_it_starts(tiny_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("jojo.device.Machine.free_bytes", lambda self: 1_000_000)
+    monkeypatch.setattr("jojo.device.Machine.free_bytes", lambda self: 10_000)
     with pytest.raises(ValueError, match=r"GiB of memory to train.*--preset"):
         train(settings(tiny_dataset(), tmp_path / "m"), "")
 

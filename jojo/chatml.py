@@ -170,6 +170,11 @@ def decode(ids: Sequence[int] | np.ndarray, template: str = "chatml") -> list[Me
     text = tokenizer.decode(ids)
     if how.name == "text":
         return [{"role": "assistant", "content": text}]
+    return _parse_lines(text, how)
+
+
+def _parse_lines(text: str, how: Template) -> list[Message]:
+    """Messages of lines that begin with a prefix; other lines go on with the one before."""
     messages: list[Message] = []
     for line in text.splitlines():
         role = next((r for r, prefix in how.prefix.items() if line.startswith(prefix)), None)
@@ -237,13 +242,19 @@ def _ends_of(ids: np.ndarray, header: list[int]) -> np.ndarray:
 _TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)\n?<\|im_end\|>\n?", re.DOTALL)
 
 
-def parse_text(text: str) -> list[Message]:
-    """Messages of a prompt file: turns written out in ChatML, or one user message.
+def parse_text(text: str, template: str = "chatml") -> list[Message]:
+    """Messages of a prompt file: turns written as the template has them, or one user message.
 
     An opened assistant turn at the end is what is to be written, so it is left out.
     """
+    how = template_named(template)
+    plain = [{"role": "user", "content": text.strip()}]
+    if how.stop_text:
+        messages = _parse_lines(text.strip(), how) or plain
+        opened = messages[-1] == {"role": "assistant", "content": ""}
+        return messages[:-1] if opened else messages
     if "<|im_start|>" not in text:
-        return [{"role": "user", "content": text.strip()}]
+        return plain
     body = re.sub(r"<\|im_start\|>assistant\s*$", "", text.strip())
     messages = [{"role": m[1], "content": m[2]} for m in _TURN.finditer(body)]
     rest = _TURN.sub("", body).strip()

@@ -143,11 +143,11 @@ class TrainConfig:
 
 @dataclass(kw_only=True)
 class SamplingOptions:
-    temp: float = 0.8
+    temp: float = 0.7
     """Temperature: 0 always takes the likeliest token."""
     top_k: int = 0
     """Only the k likeliest tokens; 0 for all."""
-    top_p: float = 0.95
+    top_p: float = 0.9
     """Only the likeliest tokens that together have this probability."""
     min_p: float = 0.0
     """Only tokens at least this likely, relative to the likeliest."""

@@ -75,11 +75,10 @@ class Session:
             if self.config.system:
                 raise ValueError("--system: this model was trained on plain text, not on chats")
             return [{"role": "assistant", "content": text}]
-        parsed = chatml.parse_text(text) if self.config.prompt_file else None
-        messages = parsed or [{"role": "user", "content": text.strip()}]
-        prefix = self.template.prefix["user"]
-        if self.template.stop_text and messages[0]["content"].startswith(prefix):
-            messages[0]["content"] = messages[0]["content"][len(prefix) :].strip()
+        if self.config.prompt_file or self.template.stop_text:
+            messages = chatml.parse_text(text, self.template.name)
+        else:
+            messages = [{"role": "user", "content": text.strip()}]
         if self.config.system and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.config.system})
         return messages

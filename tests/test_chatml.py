@@ -299,3 +299,13 @@ def test_a_prompt_file_keeps_lines_within_a_message():
 )
 def test_a_prompt_file_that_is_almost_chatml_says_where(text, complaint):
     assert "<|im_start|>" in complaint(parse_text, text)
+
+
+def test_a_prompt_file_may_hold_turns_as_in_the_training_data():
+    text = "Person A: Hi.\nPerson B: Hello!\nPerson A: How are\nyou?\nPerson B:"
+    assert chatml.parse_text(text, "person") == [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "user", "content": "How are you?"},
+    ]
+    assert chatml.parse_text("Hi there", "person") == [{"role": "user", "content": "Hi there"}]

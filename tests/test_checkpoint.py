@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jojo import checkpoint
-from jojo.checkpoint import RunFiles, load, load_model, model_content, save
+from jojo.checkpoint import FORMAT, RunFiles, load, load_model, model_content, save
 from jojo.loss import ActiveHead
 
 SHAPES = [
@@ -93,8 +93,8 @@ def test_a_checkpoint_holds_no_more_than_the_weights(tiny_model, saved):
 def test_saving_over_a_checkpoint_is_all_or_nothing(saved, monkeypatch):
     before = saved.read_bytes()
 
-    def full_disk(content, path):
-        path.write_bytes(b"half")
+    def full_disk(content, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
@@ -272,9 +272,9 @@ def test_the_files_of_a_run_are_named_after_it(tmp_path):
     assert files.resume == tmp_path / "chat-resume.pt"
 
 
-def touch(folder, *names: str) -> None:
+def touch(folder, *names: str, run: str = "chat") -> None:
     for name in names:
-        (folder / name).touch()
+        save(folder / name, {"format": FORMAT, "run": run})
 
 
 def test_milestones_are_sorted_by_step_and_only_of_this_run(tmp_path):
@@ -284,19 +284,28 @@ def test_milestones_are_sorted_by_step_and_only_of_this_run(tmp_path):
     assert names == ["chat500.pt", "chat1000.pt", "chat10000.pt"]
 
 
+def test_a_run_whose_name_begins_alike_is_another(tmp_path):
+    touch(tmp_path, "run1000.pt", run="run")
+    touch(tmp_path, "run11000.pt", run="run1")
+    assert [p.name for p in RunFiles(tmp_path, "run").milestones()] == ["run1000.pt"]
+    assert [p.name for p in RunFiles(tmp_path, "run1").milestones()] == ["run11000.pt"]
+    with pytest.raises(ValueError, match=r"run11000\.pt is of another run"):
+        RunFiles(tmp_path, "run").check_free(11000, 1000)
+
+
 def test_a_run_name_may_hold_any_characters(tmp_path):
-    touch(tmp_path, "a.b+5.pt", "aXb+5.pt")
+    touch(tmp_path, "a.b+5.pt", "aXb+5.pt", run="a.b+")
     assert [p.name for p in RunFiles(tmp_path, "a.b+").milestones()] == ["a.b+5.pt"]
 
 
 def test_the_newest_resume_file_is_loaded_and_the_one_before_kept(tmp_path):
     files = RunFiles(tmp_path, "chat")
     assert not files.unfinished()
-    assert files.load_resume("cpu") is None
+    assert files.load_resume() is None
     for step in (1, 2, 3):
         files.save_resume({"step": step})
     assert files.unfinished()
-    assert files.load_resume("cpu")["step"] == 3
+    assert files.load_resume()["step"] == 3
     assert load(files.previous)["step"] == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [files.previous.name, files.resume.name]
 
@@ -311,7 +320,7 @@ def test_a_broken_resume_file_falls_back_to_the_one_before(broken, size, tmp_pat
         data = files.resume.read_bytes()
         broken = data[: int(broken * len(data))]
     files.resume.write_bytes(broken)
-    assert files.load_resume("cpu")["step"] == 1
+    assert files.load_resume()["step"] == 1
 
 
 def test_a_missing_resume_file_falls_back_to_the_one_before(tmp_path):
@@ -320,14 +329,14 @@ def test_a_missing_resume_file_falls_back_to_the_one_before(tmp_path):
         files.save_resume({"step": step})
     files.resume.unlink()  # killed between two renames
     assert files.unfinished()
-    assert files.load_resume("cpu")["step"] == 1
+    assert files.load_resume()["step"] == 1
 
 
 def test_two_broken_resume_files_are_an_error(tmp_path, complaint):
     files = RunFiles(tmp_path, "chat")
     files.resume.write_bytes(b"garbage")
     files.previous.write_bytes(b"garbage")
-    assert "chat-resume" in complaint(files.load_resume, "cpu")
+    assert "chat-resume" in complaint(files.load_resume)
 
 
 def test_a_save_that_is_killed_leaves_something_to_resume_from(tmp_path, monkeypatch):
@@ -341,7 +350,7 @@ def test_a_save_that_is_killed_leaves_something_to_resume_from(tmp_path, monkeyp
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         files.save_resume({"step": 3})
-    assert files.load_resume("cpu")["step"] == 2
+    assert files.load_resume()["step"] == 2
 
 
 def test_a_finished_run_removes_its_resume_files_only(tmp_path):
@@ -370,6 +379,6 @@ def test_numbers_and_random_states_come_back(tmp_path):
     files = RunFiles(tmp_path, "chat")
     content = {"random": {"cpu": torch.get_rng_state()}, "rates": [0.1, 0.2], "best": float("inf")}
     files.save_resume(content)
-    loaded = files.load_resume("cpu")
+    loaded = files.load_resume()
     assert torch.equal(loaded["random"]["cpu"], content["random"]["cpu"])
     assert (loaded["rates"], loaded["best"]) == ([0.1, 0.2], float("inf"))

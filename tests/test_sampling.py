@@ -30,7 +30,9 @@ def drawn(logits: list[float], n: int = 300, used: list[int] | None = None, **op
     rows = torch.tensor([logits] * n)
     seen = None if used is None else torch.tensor([used] * n)
     generator = torch.Generator().manual_seed(0)
-    return set(choose_tokens(rows, SamplingOptions(**options), generator, seen).tolist())
+    return set(
+        choose_tokens(rows, SamplingOptions(**{"top_p": 1.0} | options), generator, seen).tolist()
+    )
 
 
 LOGITS = torch.log(torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])).tolist()

@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny_dataset, tmp_path, monkeypat
 
 
 def test_without_a_compiler_training_goes_on(tiny_dataset, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trainer.device, "compiler_problem", lambda: "no C++ compiler")
+    monkeypatch.setattr(trainer.device, "compiler_problem", lambda device: "no C++ compiler")
     assert train(settings(tiny_dataset(), tmp_path / "m", compile=True, max_iters=2), "") == 0
     assert "torch.compile does not work here (no C++ compiler)" in capsys.readouterr().err
 

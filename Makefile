@@ -21,7 +21,7 @@ data/chitchat.json: data/chitchat.toml | .venv/ready
 	$(PY) data/prepare-chitchat.py
 
 test: .venv/ready-dev lint
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready-dev
 	$(PY) -m ruff check .

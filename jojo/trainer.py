@@ -345,6 +345,7 @@ class Loop:
 
     def model_content(self) -> dict:
         t = self.trainer
+        resolved = {"max_iters": t.schedule.max_iters, "learning_rate": t.config.rate}
         return checkpoint.model_content(
             t.model,
             template=t.template,
@@ -354,7 +355,7 @@ class Loop:
             dataset=t.data.manifest.name,
             data_hash=t.data.manifest.hash,
             command=self.command,
-            train_config=settings_of(t.config) | {"max_iters": t.schedule.max_iters},
+            train_config=settings_of(t.config) | resolved,
         )
 
     def save_resume(self) -> None:

@@ -23,9 +23,12 @@ REFERENCE_RATE = 1e-3  # AdamW's peak rate of the plain loop: the better of 1e-3
 
 def apart(function: Callable[..., dict], *arguments) -> dict:
     """Call `function` in a process of its own; its peak memory is added to what it returns."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    pool = multiprocessing.get_context("spawn").Pool(1)
+    try:
         return pool.apply(_with_peak, (function, arguments))
+    finally:
+        pool.close()
+        pool.join()
 
 
 def _with_peak(function: Callable[..., dict], arguments: tuple) -> dict:

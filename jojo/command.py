@@ -109,21 +109,31 @@ def _nearby_configs(path: Path) -> str:
 def run(command: Callable[[], int | None]) -> None:
     """Call `command` and leave the process with its exit code; expected errors become one line."""
     try:
-        raise SystemExit(command() or 0)
+        code = command() or 0
+        sys.stdout.flush()
+        raise SystemExit(code)
     except KeyboardInterrupt:
         say("\nstopped")
         raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         raise SystemExit(141) from None
     except (ValueError, OSError, ImportError, MemoryError) as error:
         say(f"error: {one_line(error)}")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()  # or what is still buffered would fail again at exit
         raise SystemExit(1) from None
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         say(f"error: {one_line(error)}")
         raise SystemExit(1) from None
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

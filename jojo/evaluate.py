@@ -41,7 +41,7 @@ class Validation:
         n = min(batches.windows_per_epoch(), max(1, max_tokens // block_size))
         windows = [batches.ids_of(i)[0] for i in range(n)]
         self.windows = torch.stack([torch.from_numpy(w) for w in windows])  # (n, block_size + 1)
-        self.template, self.batch_size = template, batch_size
+        self.batch_size = batch_size
 
     @torch.no_grad()
     def loss(self, model: GPT, machine: Machine, weigh: Callable) -> float:

@@ -13,6 +13,7 @@ from jojo.chat import Chat
 from jojo.command import say
 from jojo.config import GenConfig, check_seed
 from jojo.files import write_text
+from jojo.samples import OPENING, STORY_OPENING
 from jojo.sampling import (
     Reply,
     ReplyReader,
@@ -21,9 +22,6 @@ from jojo.sampling import (
     generate,
 )
 from jojo.terminal import converse, enable_line_editing, read_line
-
-DEFAULT_PROMPT = {"text": "Once upon a time"}  # of templates that cannot start with a greeting
-GREETING = "Hello, how are you today?"
 
 
 class Session:
@@ -68,7 +66,7 @@ class Session:
         if self.config.prompt_file is not None:
             text = self.config.prompt_file.read_text(encoding="utf-8")
         elif text is None:
-            text = DEFAULT_PROMPT.get(self.template.name, GREETING)
+            text = OPENING if self.template.is_chat else STORY_OPENING
         if not text.strip():
             raise ValueError("the prompt is empty: give it some text")
         if not self.template.is_chat:

@@ -11,6 +11,7 @@ import bisect
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -157,6 +158,17 @@ class Dataset:
 
     manifest: Manifest
     ids: dict[str, np.ndarray]
+
+    def conversations(self, split: str) -> Iterator[np.ndarray]:
+        """The ids of each conversation or document of a split, <|endoftext|> included."""
+        ids = self.ids[split]
+        start = 0
+        for i in range(0, len(ids), 1 << 24):
+            for end in np.flatnonzero(ids[i : i + (1 << 24)] == ENDOFTEXT) + i + 1:
+                yield ids[start:end]
+                start = int(end)
+        if start < len(ids):
+            yield ids[start:]
 
 
 def open_dataset(name: str, data_dir: Path) -> Dataset:

@@ -32,6 +32,7 @@ class Conversation:
     messages: list[Message]
     split: str | None = None  # "train" or "val" where the source decides
     intent: str | None = None  # what the last user turn is about, where the source knows
+    where: str | None = None  # "file, line 12": where it came from, to point at
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jojo.files import ROOT
+from jojo.files import ROOT, is_plain_name
 
 
 @dataclass
@@ -119,7 +119,7 @@ class TrainConfig:
             raise ValueError("--epochs and --time_budget exclude each other: give one")
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
-        if any(c in self.run for c in "/\\") or self.run.startswith("."):
+        if not is_plain_name(self.run):
             raise ValueError(f"--run_name {self.run!r} must be a plain file name")
 
     @property

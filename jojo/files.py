@@ -41,6 +41,11 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether it names a file in whatever folder it is put into, and no hidden one."""
+    return bool(name) and not any(c in name for c in "/\\\0") and not name.startswith(".")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))

@@ -224,3 +224,32 @@ def test_help_is_quick(name: str, tmp_path: Path) -> None:
         assert done.returncode == 0
         assert "--val_fraction" in done.stdout
     assert min(seconds) < 0.5
+
+
+def test_little_data_still_has_both_splits(tmp_path: Path, capsys) -> None:
+    manifest = prepare(recipe([chat(1), chat(2)]), PrepareOptions(out_dir=tmp_path))
+    assert manifest.conversations == {"train": 1, "val": 1}
+    only = Conversation([*chat(1).messages, *chat(2).messages, *chat(3).messages])
+    manifest = prepare(recipe([only]), PrepareOptions(out_dir=tmp_path, name="one"))
+    assert manifest.conversations == {"train": 1, "val": 1}
+    assert decode(open_dataset("one", tmp_path).ids["val"]) == chat(3).messages
+    assert "cut in two" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_pointed_at(tmp_path: Path, capsys) -> None:
+    def source(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
+        for i in tally.records(range(300)):
+            if i in (3, 4):
+                tally.drop("too short", where=f"a.json, line {i}")
+            else:
+                yield Conversation(chat(i % 200).messages, where=f"a.json, line {i}")
+        tally.skip("a notice", 5, where="b.txt, line 1")
+        tally.when_written.append(lambda: written.append((tmp_path / "toy.json").exists()))
+
+    written = []
+    prepare(Recipe("toy", "chatml", "MIT", (), source), PrepareOptions(out_dir=tmp_path))
+    said = capsys.readouterr().err
+    assert "2  dropped: too short (first: a.json, line 3)" in said
+    assert "exact duplicate (first: a.json, line 200)" in said
+    assert "5  skipped: a notice (first: b.txt, line 1)" in said
+    assert written == [True]

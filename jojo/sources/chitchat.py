@@ -180,7 +180,7 @@ def held_out_prompts(seed: int, n: int, table: Table | None = None) -> list[Prom
         talk = Talk(table, rng)
         talk.lead_up_to(intent)
         talk.ask(intent, intent.held_out)
-        prompts.append(Prompt(talk.messages, "val", intent.name, talk.known))
+        prompts.append(Prompt(talk.messages, "val", intent.name, slots=talk.known))
     return prompts
 
 

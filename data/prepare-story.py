@@ -16,8 +16,7 @@ RECIPE = Recipe(
     template="text",
     licence=stories.LICENCE,
     sources=tuple(stories.HUB + name for name, *_ in stories.FILES.values()),
-    conversations=stories.conversations,
-    near_duplicates=False,
+    documents=stories.documents,
     write_text=False,
 )
 

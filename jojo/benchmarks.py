@@ -39,17 +39,37 @@ def _with_peak(function: Callable[..., dict], arguments: tuple) -> dict:
 # ---------------------------------------------------------------- prepare
 
 
-def sample_stories(path: Path, megabytes: int) -> None:
-    """Write made-up stories to `path`: chit-chat strung together, different everywhere."""
+def sample_stories(path: Path, megabytes: int, source: Path | None) -> None:
+    """Write `megabytes` of stories to `path`, hardly two alike.
+
+    The halves of those in `source` (else of chit-chat strung together) are put together anew.
+    """
+    halves = _halves(source)
+    size, shift = 0, 0
+    with open(path, "wb") as f:
+        while size < megabytes * 1_000_000 and shift < len(halves):
+            others = halves[shift:] + halves[:shift]
+            pairs = zip(halves, others, strict=True)
+            # a story is the first half of one and the second of another, each pair once
+            size += f.write(b"".join([a + b + b"\n<|endoftext|>\n" for (a, _), (_, b) in pairs]))
+            shift += 1
+
+
+def _halves(source: Path | None) -> list[tuple[bytes, bytes]]:
+    """Each story cut at the sentence end nearest to its middle."""
     from jojo.sources.chitchat import generate
 
-    texts = (" ".join(m["content"] for m in c.messages) for c in generate(1 << 30, seed=0))
-    size = 0
-    with open(path, "w", encoding="utf-8") as f:
-        while size < megabytes * 1_000_000:
-            story = " ".join(next(texts) for _ in range(8)) + "\n<|endoftext|>\n"
-            f.write(story)
-            size += len(story)
+    if source is None:
+        texts = [" ".join(m["content"] for m in c.messages) for c in generate(16_000, seed=0)]
+        stories = [" ".join(texts[i : i + 8]) for i in range(0, len(texts), 8)]
+    else:
+        text = source.read_text(encoding="utf-8")
+        stories = [story.strip() for story in text.split("<|endoftext|>")[:-1]]
+    cuts = [(story, story.find(" ", story.find(". ", len(story) // 2) + 1)) for story in stories]
+    halves = [(s[:cut].encode(), s[cut:].encode()) for s, cut in cuts if cut > 0]
+    if not halves:
+        raise ValueError(f"{source} holds no whole story: <|endoftext|> closes each")
+    return halves
 
 
 def prepare(path: Path, fast: bool) -> dict:

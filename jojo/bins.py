@@ -8,6 +8,7 @@ makes a dataset exist; it holds the SHA-256 of each .bin, which is checked befor
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import os
 import time
@@ -75,6 +76,7 @@ class DatasetWriter:
         self.out_dir.mkdir(parents=True, exist_ok=True)
         self.tokens = dict.fromkeys(SPLITS, 0)
         self.conversations = dict.fromkeys(SPLITS, 0)
+        self._digests = {split: hashlib.sha256() for split in SPLITS}
         kinds = ("bin", "txt") if write_text else ("bin",)
         self._temporaries = {
             (split, kind): temporary_beside(self._path(split, kind))
@@ -95,7 +97,9 @@ class DatasetWriter:
 
     def add(self, split: str, ids: np.ndarray, conversations: int = 1) -> None:
         """Append ids (uint16) of one or more whole conversations to `split`."""
-        self._files[split, "bin"].write(np.ascontiguousarray(ids, dtype="<u2").data)
+        data = np.ascontiguousarray(ids, dtype="<u2").data
+        self._files[split, "bin"].write(data)
+        self._digests[split].update(data)
         if (split, "txt") in self._files:
             self._files[split, "txt"].write(tokenizer.decode_bytes(ids))
         self.tokens[split] += len(ids)
@@ -122,7 +126,7 @@ class DatasetWriter:
             tokens=self.tokens,
             conversations=self.conversations,
             bytes={split: path.stat().st_size for split, path in bins.items()},
-            sha256={split: sha256(path) for split, path in bins.items()},
+            sha256={split: digest.hexdigest() for split, digest in self._digests.items()},
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **facts,
         )

@@ -85,6 +85,14 @@ def encode_batch(
     conversations: Sequence[Sequence[Message]], template: str = "chatml"
 ) -> list[np.ndarray]:
     """Ids (uint16) of each whole conversation; many at once take the fast tokenizer."""
+    ids, lengths = encode_flat(conversations, template)
+    return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def encode_flat(
+    conversations: Sequence[Sequence[Message]], template: str = "chatml"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same as (ids uint16, all concatenated; lengths int64, one a conversation)."""
     how = template_named(template)
     texts: list[str] = []  # every piece of ordinary text, in order
     turns: list[int] = []  # how many of them each conversation has
@@ -94,32 +102,40 @@ def encode_batch(
             pieces = ["".join(pieces)]
         texts += pieces
         turns.append(len(pieces))
-    ids, lengths = tokenizer.encode_batch(texts)
     before, after = ([IM_START], [IM_END, NEWLINE]) if how.name == "chatml" else ([], [])
-    return _wrap(ids, lengths, np.array(turns, dtype=np.int64), before, after)
+    return _wrap(*tokenizer.encode_batch(texts), np.array(turns, np.int64), before, after)
+
+
+def encode_documents(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Plain documents of template `text` as (ids, lengths), faster than as conversations."""
+    ids, lengths = tokenizer.encode_batch(texts)
+    return _wrap(ids, lengths, np.ones(len(texts), np.int64), [], [])
 
 
 def _wrap(
     ids: np.ndarray, lengths: np.ndarray, turns: np.ndarray, before: list[int], after: list[int]
-) -> list[np.ndarray]:
-    """Put `before` and `after` around each text and <|endoftext|> after each conversation."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put `before` and `after` around each text and <|endoftext|> after each conversation.
+
+    Returns all ids, and the length of each conversation.
+    """
     last = np.zeros(len(lengths), dtype=np.int64)  # 1 where a text ends its conversation
     ends_at = np.cumsum(turns)
     last[ends_at[turns > 0] - 1] = 1
-    sizes = lengths + len(before) + len(after) + last
-    stops = np.cumsum(sizes)
-    starts = stops - sizes
-    out = np.full(stops[-1] if len(stops) else 0, ENDOFTEXT, dtype=np.uint16)
-    ordinary = np.zeros(len(out) + 1, dtype=np.int8)
-    np.add.at(ordinary, starts + len(before), 1)
-    np.add.at(ordinary, starts + len(before) + lengths, -1)
-    out[np.cumsum(ordinary[:-1]).astype(bool)] = ids
-    for k, token in enumerate(before):
-        out[starts + k] = token
-    for k, token in enumerate(after):
-        out[starts + len(before) + lengths + k] = token
+    stops = np.cumsum(lengths + len(before) + len(after) + last)
+    starts = stops - (lengths + len(before) + len(after) + last)
+    total = int(stops[-1]) if len(stops) else 0
+    out = np.full(total, ENDOFTEXT, dtype=np.uint16)
+    ordinary = np.ones(total, dtype=bool)
+    ordinary[stops[last > 0] - 1] = False
+    placed = [(starts + k, token) for k, token in enumerate(before)]
+    placed += [(starts + len(before) + lengths + k, token) for k, token in enumerate(after)]
+    for where, token in placed:
+        ordinary[where] = False
+        out[where] = token
+    out[ordinary] = ids
     cuts = np.concatenate([[0], stops])[ends_at]
-    return np.split(out, cuts[:-1]) if len(turns) else []
+    return out, np.diff(cuts, prepend=0)
 
 
 def _turn_text(message: Message, how: Template) -> str:

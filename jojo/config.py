@@ -229,10 +229,10 @@ class BenchConfig:
     """What to measure."""
     json: bool = False
     """Print the numbers as JSON on stdout."""
-    megabytes: int = 50
+    megabytes: int = 200
     """prepare: size of the text."""
     input: Path | None = None
-    """prepare: stories to read instead of made-up ones."""
+    """prepare: a text file of stories to make it of, instead of made-up ones."""
     config: Path = ROOT / "config" / "laptop.toml"
     """train, race: the settings of train.py."""
     dataset: str = "chitchat"
@@ -254,14 +254,14 @@ def check_seed(seed: int | None) -> None:
         raise ValueError(f"--seed {seed} must lie between 0 and {(1 << 63) - 1}")
 
 
-def seconds(text: str) -> float:
-    """ "90s", "30m", "2h" or plain seconds -> seconds; ValueError says the form."""
-    units = {"s": 1, "m": 60, "h": 3600}
+def seconds(text: str, flag: str = "--time_budget") -> float:
+    """ "90s", "30m", "2h", "1d" or plain seconds -> seconds; ValueError names the flag."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
         value = float(number) * units[unit]
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise ValueError(f"--time_budget {text!r} is no time: write 90s, 30m or 2h")
+        raise ValueError(f"{flag} {text!r} is no time: write 90s, 30m or 2h, or 1d for a day")
     return value

@@ -9,11 +9,11 @@ Every record that came in is either kept or dropped for a named reason; the sums
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ from jojo.command import parse, run, say
 from jojo.files import ROOT, is_plain_name, sha256, write_text
 
 if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --help stays quick
+    import numpy as np
+
     from jojo.bins import DatasetWriter, Manifest
     from jojo.chatml import Conversation
 
@@ -78,6 +80,17 @@ class Tally:
             self.read()
             yield record
 
+    def batch(self, records: list[Record]) -> list[Record]:
+        """The same for many at once: those that --limit leaves."""
+        if self.limit is not None:
+            records = records[: max(0, self.limit - self.records_in)]
+        self.read(len(records))
+        return records
+
+    @property
+    def is_full(self) -> bool:
+        return self.limit is not None and self.records_in >= self.limit
+
     def read(self, n: int = 1) -> None:
         self.records_in += n
 
@@ -105,13 +118,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One dataset. `conversations` yields what is worth keeping and tells the tally the rest."""
+    """One dataset. `conversations` yields what is worth keeping and tells the tally the rest.
+
+    A set of plain texts may yield `documents` instead, many at once with their split: that is
+    faster, and memory does not grow with their number.
+    """
 
     name: str
     template: str | Callable[..., str]  # or how to tell it from the options
     licence: str
     sources: tuple[str, ...]
-    conversations: Callable[..., Iterable[Conversation]]  # (options, tally)
+    conversations: Callable[..., Iterable[Conversation]] | None = None  # (options, tally)
+    documents: Callable[..., Iterable[tuple[str | None, list[str]]]] | None = None
     example_prompt: str | None = None  # becomes examples/<name>_prompt.txt
     # Near copies need all conversations in memory. Without them the recipe is streamed: only
     # verbatim copies are dropped and the first one wins, so yield a "val" split before "train".
@@ -150,10 +168,11 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
     with DatasetWriter(
         options.out_dir, name, template=template, write_text=recipe.write_text
     ) as writer:
-        conversations = recipe.conversations(options, tally)
-        batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
-        for batch in batches(conversations, options, tally):
-            _write(batch, writer)
+        with Encoder(writer) as encoder:
+            if recipe.documents:
+                _take_documents(recipe.documents(options, tally), options, tally, encoder)
+            else:
+                _take_conversations(recipe, options, tally, encoder)
         if not tally.records_in:
             where = getattr(options, "input", None) or "the source"
             raise ValueError(f"no record found in {where}: is it empty?")
@@ -181,12 +200,56 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
 
 def split_of(fingerprint: int, seed: int, val_fraction: float) -> str:
     """ "train" or "val": a pure function of text and seed, so more data never moves a text."""
-    return "val" if _mixed(fingerprint, seed) < val_fraction * 2**64 else "train"
+    import numpy as np
+
+    draw = draws(np.array([fingerprint], dtype=np.uint64), seed)[0]
+    return "val" if draw < val_fraction else "train"
 
 
-def _mixed(fingerprint: int, seed: int) -> int:
-    mixed = hashlib.blake2b(f"{seed}:{fingerprint}".encode(), digest_size=8).digest()
-    return int.from_bytes(mixed, "big")
+def draws(fingerprints: np.ndarray, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each fingerprint (uint64): by SplitMix64 (Steele et al. 2014,
+    https://doi.org/10.1145/2714064.2660195), started from the fingerprint and the seed."""
+    import numpy as np
+
+    x = fingerprints + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+def _take_documents(
+    batches: Iterable[tuple[str | None, list[str]]],
+    options: CommonOptions,
+    tally: Tally,
+    encoder: Encoder,
+) -> None:
+    """Verbatim copies go, the rest is split and handed on; the first of several copies stays."""
+    import numpy as np
+
+    from jojo.dedup import Seen, fingerprints
+
+    seen = Seen()
+    for split, texts in batches:
+        keys = fingerprints(texts)
+        new = seen.add(keys)
+        if not new.all():
+            tally.drop("exact duplicate", int((~new).sum()))
+            texts, keys = [t for t, n in zip(texts, new, strict=True) if n], keys[new]
+        if split is not None:
+            encoder.documents(split, texts)
+            continue
+        in_val = draws(keys, options.seed) < options.val_fraction
+        encoder.documents("val", [texts[i] for i in np.flatnonzero(in_val)])
+        encoder.documents("train", [texts[i] for i in np.flatnonzero(~in_val)])
+
+
+def _take_conversations(
+    recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder
+) -> None:
+    conversations = recipe.conversations(options, tally)
+    batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
+    for batch in batches(conversations, options, tally):
+        encoder.conversations(batch)
 
 
 def _without_verbatim_copies(
@@ -231,6 +294,8 @@ def _with_validation(
     kept: list[Conversation], options: CommonOptions, tally: Tally
 ) -> list[Conversation]:
     """Little data: see to it that either split has something; one conversation is cut in two."""
+    import numpy as np
+
     from jojo.chatml import Conversation
 
     if len(kept) == 1 and len(kept[0].messages) >= 4:
@@ -246,8 +311,8 @@ def _with_validation(
     splits = {c.split for c in kept}
     if len(kept) > 1 and len(splits) == 1:
         missing = "val" if splits == {"train"} else "train"
-        extreme = min if missing == "val" else max
-        extreme(kept, key=lambda c: _mixed(_fingerprint(c), options.seed)).split = missing
+        keys = draws(np.array([_fingerprint(c) for c in kept], dtype=np.uint64), options.seed)
+        kept[int(keys.argmin() if missing == "val" else keys.argmax())].split = missing
     return kept
 
 
@@ -277,17 +342,48 @@ def _batches(conversations: Iterable[Conversation]) -> Iterator[list[Conversatio
         yield batch
 
 
-def _write(batch: list[Conversation], writer: DatasetWriter) -> None:
-    import numpy as np
+class Encoder:
+    """Tokenizes and writes in a thread of its own while the next batch is read and cleaned.
 
-    from jojo.bins import SPLITS
-    from jojo.chatml import encode_batch
+    The tokenizer, hashing and writing leave Python's lock, so this uses a second core. Batches
+    are written in their order; an error shows at the next call.
+    """
 
-    ids = encode_batch([c.messages for c in batch], writer.template)
-    for split in SPLITS:
-        mine = [row for row, c in zip(ids, batch, strict=True) if c.split == split]
-        if mine:
-            writer.add(split, np.concatenate(mine), len(mine))
+    def __init__(self, writer: DatasetWriter):
+        self.writer = writer
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future] = deque()
+
+    def conversations(self, batch: list[Conversation]) -> None:
+        from jojo.chatml import encode_flat
+
+        for split in ("train", "val"):
+            if mine := [c.messages for c in batch if c.split == split]:
+                self._submit(split, encode_flat, mine, self.writer.template)
+
+    def documents(self, split: str, texts: list[str]) -> None:
+        from jojo.chatml import encode_documents
+
+        if texts:
+            self._submit(split, encode_documents, texts)
+
+    def _submit(self, split: str, encode: Callable, *arguments: object) -> None:
+        def work() -> None:
+            ids, lengths = encode(*arguments)
+            self.writer.add(split, ids, len(lengths))
+
+        while len(self._waiting) > 2:  # or reading would run ahead and fill the memory
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(work))
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for future in self._waiting:
+                future.result()
 
 
 def _write_example(recipe: Recipe) -> Path | None:

@@ -26,7 +26,7 @@ def test_preparing_gives_the_same_tokens_with_and_without_tokie(tmp_path, monkey
 
     monkeypatch.setattr(tokenizer, "bulk", tokenizer.bulk)  # put back what `prepare` replaces
     path = tmp_path / "stories.txt"
-    benchmarks.sample_stories(path, 1)
+    benchmarks.sample_stories(path, 1, None)
     assert path.stat().st_size > 1_000_000
     fast, plain = (benchmarks.prepare(path, fast=fast) for fast in (True, False))
     assert fast["tokens"] == plain["tokens"] > 100_000

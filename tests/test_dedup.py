@@ -22,7 +22,7 @@ def is_near(a: list[str], b: list[str]) -> bool:
 
 
 def test_fingerprint_is_the_same_everywhere() -> None:
-    assert fingerprint(["a", "b"]) == 17891760522800452624
+    assert fingerprint(["a", "b"]) == 15452405053029596089
     assert fingerprint(["ab"]) != fingerprint(["a", "b"])
 
 

@@ -21,15 +21,13 @@ def story(number: int) -> str:
 
 
 def recipe() -> Recipe:
-    return Recipe(
-        "story", "text", "x", (), stories.conversations, near_duplicates=False, write_text=False
-    )
+    return Recipe("story", "text", "x", (), documents=stories.documents, write_text=False)
 
 
 def texts(path: Path, **options) -> tuple[list[tuple[str | None, str]], Tally]:
     tally = Tally(limit=options.get("limit"))
-    found = stories.conversations(PrepareOptions(input=path, **options), tally)
-    return [(c.split, c.messages[0]["content"]) for c in found], tally
+    found = stories.documents(PrepareOptions(input=path, **options), tally)
+    return [(split, text) for split, texts in found for text in texts], tally
 
 
 def test_boundaries_wherever_blocks_end(tmp_path: Path, monkeypatch) -> None:

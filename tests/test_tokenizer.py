@@ -255,3 +255,13 @@ def test_no_network_is_needed(tmp_path):
         [sys.executable, "-c", OFFLINE], env=environment, cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_many_texts_at_once_take_the_slow_way_where_one_needs_it():
+    texts = ["plain text.\n"] * 20_000
+    for odd in ("\t's", "Ⓐ", "it\x00s", "a\u2028b", "naïve “quotes” 你好 🙂"):
+        many = [*texts, odd]
+        ids, lengths = tokenizer.encode_batch(many)
+        assert ids[-int(lengths[-1]) :].tolist() == tokenizer.encode(odd)
+        assert tokenizer.tokie_agrees_on_all(many) == tokenizer.tokie_agrees(odd)
+    assert tokenizer.tokie_agrees_on_all([])

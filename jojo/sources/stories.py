@@ -36,22 +36,15 @@ BLOCK_BYTES = 4 << 20  # read at once
 MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of stories
 
 
-def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
-    """One story each. Of train and validation files the validation comes first, see Recipe."""
-    from jojo.chatml import Conversation
-
+def documents(options: PrepareOptions, tally: Tally) -> Iterator[tuple[str | None, list[str]]]:
+    """Stories, many at once, and their split. The validation comes first, see Recipe."""
     for split, path in _files(options):
-        for story in tally.records(read(path, tally)):
-            if story is None:
-                tally.drop("cut off at the end of the file")
-            elif not (story := story.strip()):
-                tally.drop("empty")
-            else:
-                yield Conversation([{"role": "assistant", "content": story}], split)
+        for stories in read(path, tally):
+            yield split, stories
 
 
-def read(path: Path, tally: Tally) -> Iterator[str | None]:
-    """Stories of a file, None for a last one without its end. Notes the file's hash if read up."""
+def read(path: Path, tally: Tally) -> Iterator[list[str]]:
+    """The stories of a file, a block at a time. Notes the file's hash if it is read up."""
     from tqdm import tqdm
 
     digest, rest, at = hashlib.sha256(), b"", 0
@@ -63,24 +56,40 @@ def read(path: Path, tally: Tally) -> Iterator[str | None]:
             bar.update(len(block))
             whole, end, rest = (rest + block).rpartition(END)
             if end:
-                yield from _decode(whole, path, at).split(END.decode())
+                yield _stories(whole, path, at, tally)
+                if tally.is_full:
+                    return
                 at += len(whole) + len(end)
             if len(rest) > MAX_STORY_BYTES:
                 raise ValueError(
                     f"{path}: no {END.decode()} in {len(rest):,} bytes; it closes each story"
                 )
-    if rest.strip():
-        yield None
+    if rest.strip() and tally.batch([rest]):
+        tally.drop("cut off at the end of the file")
     tally.sources.append(f"{path.name} sha256:{digest.hexdigest()}")
 
 
-def _decode(data: bytes, path: Path, at: int) -> str:
+def _stories(data: bytes, path: Path, at: int, tally: Tally) -> list[str]:
+    """The stories in `data`, which stands at byte `at` of the file."""
+    stories = tally.batch(data.split(END))
     try:
-        text = data.decode("utf-8")
+        stories = [story.strip().decode() for story in stories]
+    except UnicodeDecodeError:
+        raise _no_utf8(data, path, at) from None
+    if b"\r" in data:
+        stories = [story.replace("\r\n", "\n") for story in stories]
+    kept = [story for story in stories if story]
+    tally.drop("empty", len(stories) - len(kept))
+    return kept
+
+
+def _no_utf8(data: bytes, path: Path, at: int) -> ValueError:
+    try:
+        data.decode()
     except UnicodeDecodeError as error:
         where = f"{path}, byte {at + error.start:,}"
-        raise ValueError(f"{where}: no valid UTF-8 ({error.reason})") from error
-    return text.replace("\r\n", "\n") if "\r" in text else text
+        return ValueError(f"{where}: no valid UTF-8 ({error.reason})")
+    raise AssertionError("its parts are no valid UTF-8, but the whole is")
 
 
 def _files(options: PrepareOptions) -> list[tuple[str | None, Path]]:

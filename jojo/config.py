@@ -15,6 +15,10 @@ from jojo.files import ROOT, is_plain_name
 class TrainConfig:
     dataset: str = "chitchat"
     """Name of a prepared dataset: data/<dataset>.json."""
+    data_path: tuple[Path, ...] = ()
+    """Your own chats: files, folders, zips; first prepared as data/prepare-file.py does."""
+    me: str | None = None
+    """Who of your own chats becomes the assistant."""
     data_dir: Path = ROOT / "data"
     """Where datasets are."""
     out_dir: Path = ROOT / "models"
@@ -119,6 +123,10 @@ class TrainConfig:
             raise ValueError("--epochs and --time_budget exclude each other: give one")
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
+        if self.data_path and self.dataset == TrainConfig.dataset:
+            self.dataset = self.run_name or "mine"  # your own chats replace no other dataset
+        if self.me and not self.data_path:
+            raise ValueError("--me names somebody in your own chats: give them with --data_path")
         if not is_plain_name(self.run):
             raise ValueError(f"--run_name {self.run!r} must be a plain file name")
 

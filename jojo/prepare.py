@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --hel
     from jojo.chatml import Conversation
 
 BATCH_CHARACTERS = 4_000_000  # text tokenized at once; bounds the memory of streamed recipes
+SAMPLE_SIZE, SAMPLE_SEED = 2_000, 0x51A7  # conversations looked at for the quality summary
 Record = TypeVar("Record")
 
 
@@ -162,7 +164,7 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
     from jojo.bins import DatasetWriter
 
     began = time.perf_counter()
-    tally = Tally(limit=options.limit)
+    tally, sample = Tally(limit=options.limit), Sample()
     template = recipe.template if isinstance(recipe.template, str) else recipe.template(options)
     name = options.name or recipe.name
     with DatasetWriter(
@@ -170,9 +172,10 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
     ) as writer:
         with Encoder(writer) as encoder:
             if recipe.documents:
-                _take_documents(recipe.documents(options, tally), options, tally, encoder)
+                documents = recipe.documents(options, tally)
+                _take_documents(documents, options, tally, encoder, sample)
             else:
-                _take_conversations(recipe, options, tally, encoder)
+                _take_conversations(recipe, options, tally, encoder, sample)
         if not tally.records_in:
             where = getattr(options, "input", None) or "the source"
             raise ValueError(f"no record found in {where}: is it empty?")
@@ -217,11 +220,41 @@ def draws(fingerprints: np.ndarray, seed: int) -> np.ndarray:
     return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
 
 
+class Sample:
+    """Some of the conversations that are kept, for a look at their quality: the same ones
+    whatever their order."""
+
+    def __init__(self, size: int = SAMPLE_SIZE):
+        self.size, self._below = size, 1.0
+        self._drawn: list[tuple[float, int, Conversation]] = []
+
+    def offer(self, keys: np.ndarray, nth: Callable[[int], Conversation]) -> None:
+        """Conversations with these fingerprints may be taken; `nth` gives the one at an index."""
+        import numpy as np
+
+        drawn = draws(keys, SAMPLE_SEED)
+        for i in np.flatnonzero(drawn < self._below).tolist():
+            self._drawn.append((float(drawn[i]), int(keys[i]), nth(i)))
+        if len(self._drawn) >= 2 * self.size:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._drawn.sort(key=lambda drawn: drawn[:2])
+        del self._drawn[self.size :]
+        if len(self._drawn) == self.size:
+            self._below = self._drawn[-1][0]
+
+    def conversations(self) -> list[Conversation]:
+        self._cut()
+        return [conversation for *_, conversation in self._drawn]
+
+
 def _take_documents(
     batches: Iterable[tuple[str | None, list[str]]],
     options: CommonOptions,
     tally: Tally,
     encoder: Encoder,
+    sample: Sample,
 ) -> None:
     """Verbatim copies go, the rest is split and handed on; the first of several copies stays."""
     import numpy as np
@@ -236,20 +269,32 @@ def _take_documents(
             tally.drop("exact duplicate", int((~new).sum()))
             texts, keys = [t for t, n in zip(texts, new, strict=True) if n], keys[new]
         if split is not None:
-            encoder.documents(split, texts)
-            continue
-        in_val = draws(keys, options.seed) < options.val_fraction
-        encoder.documents("val", [texts[i] for i in np.flatnonzero(in_val)])
-        encoder.documents("train", [texts[i] for i in np.flatnonzero(~in_val)])
+            in_val = np.full(len(texts), split == "val")
+        else:
+            in_val = draws(keys, options.seed) < options.val_fraction
+        for name, chosen in (("val", in_val), ("train", ~in_val)):
+            mine = [texts[i] for i in np.flatnonzero(chosen)]
+            encoder.documents(name, mine)
+            sample.offer(keys[chosen], partial(_document, name, mine))
+
+
+def _document(split: str, texts: list[str], i: int) -> Conversation:
+    from jojo.chatml import Conversation
+
+    return Conversation([{"role": "assistant", "content": texts[i]}], split)
 
 
 def _take_conversations(
-    recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder
+    recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder, sample: Sample
 ) -> None:
+    import numpy as np
+
     conversations = recipe.conversations(options, tally)
     batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
     for batch in batches(conversations, options, tally):
         encoder.conversations(batch)
+        keys = np.array([_fingerprint(c) for c in batch], dtype=np.uint64)
+        sample.offer(keys, batch.__getitem__)
 
 
 def _without_verbatim_copies(
@@ -343,16 +388,20 @@ def _batches(conversations: Iterable[Conversation]) -> Iterator[list[Conversatio
 
 
 class Encoder:
-    """Tokenizes and writes in a thread of its own while the next batch is read and cleaned.
+    """Tokenizes in a thread of its own while the next batches are read and cleaned.
 
-    The tokenizer, hashing and writing leave Python's lock, so this uses a second core. Batches
-    are written in their order; an error shows at the next call.
+    The tokenizer leaves Python's lock, so this uses the second core; with the interpreter's
+    usual 5 ms before a thread gets the lock back a tenth of the speed is lost. Batches are
+    written in their order; an error shows at the next call.
     """
+
+    AHEAD = 2  # batches that wait; more would only fill the memory
+    SWITCH_SECONDS = 0.0005
 
     def __init__(self, writer: DatasetWriter):
         self.writer = writer
         self._thread = ThreadPoolExecutor(1)
-        self._waiting: deque[Future] = deque()
+        self._waiting: deque[tuple[str, Future]] = deque()
 
     def conversations(self, batch: list[Conversation]) -> None:
         from jojo.chatml import encode_flat
@@ -368,22 +417,27 @@ class Encoder:
             self._submit(split, encode_documents, texts)
 
     def _submit(self, split: str, encode: Callable, *arguments: object) -> None:
-        def work() -> None:
-            ids, lengths = encode(*arguments)
-            self.writer.add(split, ids, len(lengths))
+        while len(self._waiting) > self.AHEAD:
+            self._write_next()
+        self._waiting.append((split, self._thread.submit(encode, *arguments)))
 
-        while len(self._waiting) > 2:  # or reading would run ahead and fill the memory
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(work))
+    def _write_next(self) -> None:
+        split, future = self._waiting.popleft()
+        ids, lengths = future.result()
+        self.writer.add(split, ids, len(lengths))
 
     def __enter__(self) -> Encoder:
+        self._usual = sys.getswitchinterval()
+        sys.setswitchinterval(self.SWITCH_SECONDS)
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
-        if kind is None:
-            for future in self._waiting:
-                future.result()
+        try:
+            while self._waiting and kind is None:
+                self._write_next()
+        finally:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+            sys.setswitchinterval(self._usual)
 
 
 def _write_example(recipe: Recipe) -> Path | None:

@@ -34,6 +34,7 @@ from model import GPT, PRESETS, GPTConfig
 # Settings that may differ between a run and its resumption: they do not touch the weights.
 FREE_SETTINGS = {
     *("resume", "overwrite", "data_dir", "out_dir", "run_name", "tensorboard", "resume_seconds"),
+    *("data_path", "me"),  # the hash of what they gave is compared instead
     *("eval_interval", "eval_tokens", "sample_interval", "save_interval"),
     *("device", "dtype", "compile"),  # what they come to is compared instead
 }

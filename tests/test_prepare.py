@@ -14,7 +14,8 @@ from jojo import prepare as preparation
 from jojo.bins import open_dataset
 from jojo.chatml import Conversation, decode, render
 from jojo.files import ROOT
-from jojo.prepare import PrepareOptions, Recipe, Tally, main, prepare, split_of
+from jojo.prepare import PrepareOptions, Recipe, Tally, main, prepare
+from jojo.splits import split_of
 from tokenizer import ENDOFTEXT
 
 SUBJECTS = ("river", "garden", "kitchen", "station", "harbour", "castle", "market", "forest")

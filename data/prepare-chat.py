@@ -39,8 +39,8 @@ def conversations(options: ChatOptions, tally: Tally) -> Iterator:
 RECIPE = Recipe(
     name="chat",
     template="chatml",
-    licence=dailydialog.LICENCE,
-    sources=tuple(source.where for source in dailydialog.SOURCES),
+    licence=dailydialog.ORIGIN.licence,
+    sources=dailydialog.ORIGIN.where,
     conversations=conversations,
     example_prompt=EXAMPLE,
     options=ChatOptions,

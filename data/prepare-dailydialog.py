@@ -14,8 +14,8 @@ from jojo.sources import dailydialog
 RECIPE = Recipe(
     name="dailydialog",
     template="person",
-    licence=dailydialog.LICENCE,
-    sources=tuple(source.where for source in dailydialog.SOURCES),
+    licence=dailydialog.ORIGIN.licence,
+    sources=dailydialog.ORIGIN.where,
     conversations=dailydialog.conversations,
 )
 

@@ -14,8 +14,8 @@ from jojo.sources import stories
 RECIPE = Recipe(
     name="story",
     template="text",
-    licence=stories.LICENCE,
-    sources=tuple(stories.HUB + name for name, *_ in stories.FILES.values()),
+    licence=stories.ORIGIN.licence,
+    sources=stories.ORIGIN.where,
     documents=stories.documents,
     write_text=False,
 )

@@ -173,6 +173,9 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
             raise ValueError(f"no record found in {where}: is it empty?")
         kept = sum(writer.conversations.values())
         assert tally.records_in == kept + sum(tally.dropped.values()), (tally, kept)
+        if not kept:
+            reasons = ", ".join(" ".join(r.split()) for r in _left_out(tally.dropped, tally.first))
+            raise ValueError(f"nothing is left of {tally.records_in:,} records: {reasons}")
         prompt = _write_example(recipe)
         manifest = writer.commit(
             licence=recipe.licence,
@@ -202,17 +205,21 @@ def _write_example(recipe: Recipe) -> Path | None:
     return path
 
 
+def _left_out(
+    counter: Counter[str], first: dict[str, str], how: str = "", width: int = 0
+) -> list[str]:
+    at = {reason: f" (first: {where})" for reason, where in first.items()}
+    return [f"{n:>{width},}  {how}{r}{at.get(r, '')}" for r, n in counter.most_common()]
+
+
 def _report(
     manifest: Manifest, tally: Tally, out_dir: Path, prompt: Path | None, seconds: float
 ) -> None:
     from jojo.bins import SPLITS
 
-    def left_out(counter: Counter[str], how: str) -> list[str]:
-        at = {reason: f" (first: {where})" for reason, where in tally.first.items()}
-        return [f"  {n:>11,}  {how}: {r}{at.get(r, '')}" for r, n in counter.most_common()]
-
     lines = [f"{manifest.name}: {tally.records_in:,} records in"]
-    lines += left_out(tally.dropped, "dropped") + left_out(tally.skipped, "skipped")
+    for counter, how in ((tally.dropped, "dropped: "), (tally.skipped, "skipped: ")):
+        lines += [f"  {line}" for line in _left_out(counter, tally.first, how, width=11)]
     lines += [f"  {n:>11,}  changed: {what}" for what, n in tally.changed.most_common()]
     for split, n in manifest.conversations.items():
         kind = "documents" if manifest.template == "text" else "conversations"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import os
 import sys
 import threading
 import zipfile
@@ -12,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from jojo import origins
 from jojo.dedup import SHARED, WORD
 from jojo.files import ROOT
+from jojo.origins import Dataset, Origin
 from jojo.prepare import PrepareOptions, Recipe, Tally, prepare
-from jojo.sources import dailydialog
-from jojo.sources.dailydialog import Source, conversations
+from jojo.sources.dailydialog import conversations
 
 TRAIN = (
     "Hello , Sam . __eou__ Hi ! How ’ s life ? __eou__ Fine.And yours ? __eou__\n"
@@ -71,7 +71,8 @@ def test_the_original_zips(tmp_path: Path) -> None:
     assert turns == WANTED
     assert tally.dropped == DROPPED
     assert tally.records_in == 6
-    assert [s.split()[0] for s in tally.sources] == ["train.zip", "validation.zip", "test.zip"]
+    assert [s.split()[0] for s in tally.sources] == [f"dialogues_{s}.txt" for s in SPLITS]
+    assert tally.first["fewer than two utterances"] == "dialogues_validation.txt, line 2"
 
 
 def test_the_first_speaker_is_the_user(tmp_path: Path) -> None:
@@ -128,7 +129,8 @@ def test_parlai_json_lines(tmp_path: Path) -> None:
             "line 2: no valid UTF",
         ),
         ("train.parquet", b"PAR1", "parquet"),
-        ("train.json", b'{"a": 1}\n', "line 1"),
+        ("train.json", b'{"a": 1}\n', "record 1 has a, but no 'dialog'"),
+        ("train.json", b'{"dialogue": [{"a": 1}]}\n', "'dialogue' holds no list of utterances"),
         ("notes.docx", b"", "no form of DailyDialog"),
     ],
 )
@@ -142,11 +144,11 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) ->
 def test_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         spoken(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"holds no train\.zip"):
+    with pytest.raises(ValueError, match=r"no files are no form of DailyDialog: give train\.zip"):
         spoken(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.md", "hello")
-    with pytest.raises(ValueError, match=r"other\.zip: .*no train\.zip"):
+    with pytest.raises(ValueError, match=r"other\.zip/readme\.md is no form"):
         spoken(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../dialogues_train.txt", TRAIN)
@@ -163,24 +165,24 @@ def test_a_dead_source_leads_to_the_next(tmp_path: Path, monkeypatch, capsys) ->
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         here = f"http://127.0.0.1:{server.server_port}/"
         sources = (
-            Source("OpenRL/daily_dialog"),
-            Source("http://127.0.0.1:9/", {"train.zip": None}),
-            Source(here, {"train.zip": None, "dev.zip": None}),
-            Source(here + "bad/", {"all.zip": None}),
-            Source(here, dict.fromkeys(f"{s}.zip" for s in SPLITS)),
+            Origin("OpenRL/daily_dialog"),
+            Origin("http://127.0.0.1:9/", ("train.zip",)),
+            Origin(here, ("train.zip", "dev.zip")),
+            Origin(here + "bad/", ("all.zip",)),
+            Origin(here + "./", tuple(f"{s}.zip" for s in SPLITS)),
         )
-        monkeypatch.setattr(dailydialog, "SOURCES", sources)
+        facts = Dataset("DailyDialog", "x", "y", sources)
+        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         tally = Tally()
         found = list(conversations(PrepareOptions(out_dir=tmp_path / "out"), tally))
-        monkeypatch.setattr(dailydialog, "SOURCES", sources[:4])
-        for file in (tmp_path / "out" / "raw" / "dailydialog").iterdir():
-            file.unlink()
+        facts = Dataset("DailyDialog", "x", "y", sources[:4])
+        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
         with pytest.raises(ValueError, match="could not be downloaded") as error:
             list(conversations(PrepareOptions(out_dir=tmp_path / "out"), Tally()))
         server.shutdown()
     assert [[m["content"] for m in c.messages] for c in found] == WANTED
-    assert tally.sources[-1] == f"downloaded from {here}"
+    assert tally.sources[0] == f"downloaded from {here}./"
     said = capsys.readouterr().err
     for part in ("cannot be reached", "connection refused", "HTTP 404", "damaged"):
         assert part in said
@@ -193,36 +195,10 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_the_hub_is_read_through_datasets(monkeypatch) -> None:
-    import datasets
-
-    rows = datasets.Dataset.from_dict({"dialog": [[" Hi . ", " Hello . "]], "act": [[0, 0]]})
-    asked = []
-
-    def load_dataset(name: str, revision: str | None = None) -> datasets.DatasetDict:
-        asked.append((name, revision))
-        if name == "OpenRL/daily_dialog":
-            raise RuntimeError("Dataset scripts are no longer supported")
-        return datasets.DatasetDict(train=rows)
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(dailydialog, "_hub_answers", lambda: True)
-    found = dailydialog.fetch(Path("unused"), Tally())
-    assert found == [("train", [" Hi . ", " Hello . "])]
-    assert asked == [("OpenRL/daily_dialog", None), ("akkasi/daily_dialog", None)]
-
-
-@pytest.fixture
-def realdata() -> Path:
-    root = os.environ.get("JOJO_REALDATA")
-    if not root:
-        pytest.skip("JOJO_REALDATA is not set")
-    return Path(root) / "dailydialog"
-
-
+@pytest.mark.slow
 def test_all_of_the_real_corpus_is_accounted_for(realdata: Path, tmp_path: Path) -> None:
     recipe = recipe_of("chat")
-    options = recipe.options(input=realdata, out_dir=tmp_path)
+    options = recipe.options(input=realdata / "dailydialog", out_dir=tmp_path)
     manifest = prepare(recipe, options)
     assert manifest.records_in == 13_118
     assert sum(manifest.conversations.values()) + sum(manifest.dropped.values()) == 13_118

@@ -11,26 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jojo.download import DownloadError, download
+from jojo import origins
 
 if TYPE_CHECKING:
-    from jojo.chatml import Conversation
     from jojo.prepare import PrepareOptions, Tally
 
-LICENCE = "CDLA-Sharing-1.0"
-HUB = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/main/"
-FILES = {  # split -> name, bytes, SHA-256
-    "val": (
-        "TinyStoriesV2-GPT4-valid.txt",
-        22_502_601,
-        "6874bae9a4c1a4e7edcf0e53b86c17817e9cf881fc75ff2368da457b80c0585d",
-    ),
-    "train": (
-        "TinyStoriesV2-GPT4-train.txt",
-        2_227_753_162,
-        "6418d412de72888f52b5142c761ac21a582f7d1166f0bfbdb5f03ccfdec90443",
-    ),
-}
+ORIGIN = origins.DATASETS["tinystories"]
+SPLITS = ("val", "train")  # the validation first, see documents
 END = b"<|endoftext|>"
 BLOCK_BYTES = 4 << 20  # read at once
 MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of stories
@@ -38,7 +25,7 @@ MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of 
 
 def documents(options: PrepareOptions, tally: Tally) -> Iterator[tuple[str | None, list[str]]]:
     """Stories, many at once, and their split. The validation comes first, see Recipe."""
-    for split, path in _files(options):
+    for split, path in _files(options, tally):
         for stories in read(path, tally):
             yield split, stories
 
@@ -92,17 +79,13 @@ def _no_utf8(data: bytes, path: Path, at: int) -> ValueError:
     raise AssertionError("its parts are no valid UTF-8, but the whole is")
 
 
-def _files(options: PrepareOptions) -> list[tuple[str | None, Path]]:
+def _files(options: PrepareOptions, tally: Tally) -> list[tuple[str | None, Path]]:
     """(split, file), validation first; a single file is split by --val_fraction."""
-    path = options.input
-    if path is None:
-        return [(split, _downloaded(split, options.out_dir)) for split in FILES]
-    if not path.exists():
-        raise ValueError(f"--input {path} does not exist")
+    path = origins.raw("tinystories", options, tally)
     if path.is_file():
         return [(None, path)]
     texts = sorted(p for p in path.glob("*.txt") if p.is_file())
-    found = {s: [p for p in texts if s in p.stem.lower()] for s in FILES}
+    found = {s: [p for p in texts if s in p.stem.lower()] for s in SPLITS}
     if len(texts) == 1:
         return [(None, texts[0])]
     if len(found["val"]) != 1 or len(found["train"]) != 1:
@@ -111,12 +94,3 @@ def _files(options: PrepareOptions) -> list[tuple[str | None, Path]]:
             f"it has {', '.join(p.name for p in texts) or 'none'}"
         )
     return [(split, files[0]) for split, files in found.items()]
-
-
-def _downloaded(split: str, out_dir: Path) -> Path:
-    name, size_bytes, digest = FILES[split]
-    path = out_dir / "raw" / "tinystories" / name
-    try:
-        return download((HUB + name,), path, size_bytes=size_bytes, sha256=digest)
-    except DownloadError as error:
-        raise ValueError(f"{error}. Run it again to go on, or give a copy with --input") from error

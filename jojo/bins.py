@@ -156,6 +156,14 @@ def manifest_path(name: str, data_dir: Path) -> Path:
     return Path(data_dir) / f"{name}.json"
 
 
+def delete_dataset(name: str, data_dir: Path) -> None:
+    """Take a dataset away, its manifest first."""
+    manifest_path(name, data_dir).unlink(missing_ok=True)
+    for split in SPLITS:
+        for kind in ("bin", "txt"):
+            (Path(data_dir) / f"{name}-{split}.{kind}").unlink(missing_ok=True)
+
+
 @dataclass
 class Dataset:
     """An opened, validated dataset; `ids[split]` is a read-only uint16 memory map."""

@@ -112,8 +112,8 @@ def run(command: Callable[[], int | None]) -> None:
         code = command() or 0
         sys.stdout.flush()
         raise SystemExit(code)
-    except KeyboardInterrupt:
-        say("\nstopped")
+    except KeyboardInterrupt as stop:
+        say(f"\n{stop}" if str(stop) else "\nstopped")
         raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         _drop_stdout()

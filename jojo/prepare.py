@@ -43,6 +43,14 @@ class CommonOptions:
     out_dir: Path = ROOT / "data"
     """Where the files are written."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"--val_fraction {self.val_fraction} must lie between 0 and 1")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit} must be 1 or more")
+        if self.name is not None and not is_plain_name(self.name):
+            raise ValueError(f"--name {self.name!r} must be a plain file name")
+
 
 @dataclass
 class PrepareOptions(CommonOptions):
@@ -139,15 +147,12 @@ def main(recipe: Recipe, argv: list[str] | None = None) -> None:
 
     def command() -> int:
         options = parse(recipe.options, argv, sys.modules["__main__"].__doc__)
-        if wrong := _wrong_usage(options):
-            say(f"error: {wrong}")
-            return 2
         try:
             prepare(recipe, options)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             name = options.name or recipe.name
-            say(f"\nnothing of {name} was written; run it again to prepare it")
-            raise
+            nothing = f"stopped: nothing of {name} was written; run it again to prepare it"
+            raise KeyboardInterrupt(str(stop) or nothing) from None
         return 0
 
     run(command)
@@ -231,13 +236,3 @@ def _report(
     lines += [f"  {f.stat().st_size:>11,}  bytes in {f}" for f in files if f.exists()]
     lines.append(f"  {seconds:>11.1f}  seconds")
     say("\n".join(lines))
-
-
-def _wrong_usage(options: CommonOptions) -> str | None:
-    if not 0 < options.val_fraction < 1:
-        return f"--val_fraction {options.val_fraction} must lie between 0 and 1, e.g. 0.05"
-    if options.limit is not None and options.limit < 1:
-        return f"--limit {options.limit} must be 1 or more"
-    if options.name is not None and not is_plain_name(options.name):
-        return f"--name {options.name!r} must be a plain file name"
-    return None

@@ -1,0 +1,147 @@
+"""What words mean: definitions, examples, synonyms and opposites as questions and answers.
+
+    python data/prepare-dictionary.py                      # the free dictionary API, 1,000 words
+    python data/prepare-dictionary.py --source offline     # WordNet, which pip installs
+    python data/prepare-dictionary.py --input words.txt --no_common   # words of your own
+
+https://dictionaryapi.dev (Wiktionary, CC BY-SA 3.0), https://wordnet.princeton.edu (its own).
+Writes data/dictionary-train.bin, -val.bin (and the same as .txt) and data/dictionary.json. Every
+answer of the API is kept for ever in data/raw/dictionary/answers.jsonl, so no word is asked for
+twice: stopped at any moment, the same command goes on. Validation is on other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jojo.prepare import PrepareOptions, Recipe, Tally, main
+
+if TYPE_CHECKING:
+    from jojo.chatml import Conversation
+    from jojo.sources.dictionary import Sense
+
+
+@dataclass
+class DictionaryOptions(PrepareOptions):
+    """--input: a list of words, one a line, instead of the downloaded one."""
+
+    source: Literal["api", "offline"] = "api"
+    """The free dictionary API, or WordNet, which needs no network (and brings its own words)."""
+    max_words: int = 1000
+    """How many words to look up."""
+    min_word_length: int = 4
+    """Letters of the shortest word."""
+    max_word_length: int = 12
+    """Letters of the longest word."""
+    common: bool = True
+    """Only words in common use: nothing rare, no names, no plurals or past forms."""
+    sleep: float = 0.5
+    """Seconds between two calls. The server's limit, 450 in 5 minutes, is kept in any case."""
+    api_url: str = "https://api.dictionaryapi.dev/api/v2/entries/en/"
+    """Where a word is asked for: this and the word."""
+    wordnet: Path | None = None
+    """Folder of WordNet's data files, for --source offline; by default the installed one."""
+    reset: bool = False
+    """Delete the dataset first. The API's answers stay: words do not change their meaning."""
+    verbose: bool = False
+    """Tell of every word."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_words < 1 or self.sleep < 0:
+            raise ValueError("--max_words must be 1 or more and --sleep 0 or more")
+        if not 1 <= self.min_word_length <= self.max_word_length:
+            raise ValueError(
+                f"no word has --min_word_length {self.min_word_length} to --max_word_length "
+                f"{self.max_word_length} letters: the least must be 1 or more, and not the greater"
+            )
+
+
+def conversations(options: DictionaryOptions, tally: Tally) -> Iterator[Conversation]:
+    from jojo.bins import delete_dataset
+    from jojo.chatml import Conversation
+    from jojo.sources import dictionary
+    from jojo.splits import splits_of
+
+    if options.reset:
+        delete_dataset(options.name or RECIPE.name, options.out_dir)
+    look_up = _in_wordnet if options.source == "offline" else _at_the_api
+    asked = []
+    for word, senses in look_up(options, tally).items():
+        if tally.is_full:
+            break
+        pairs = dictionary.pairs(word, senses, options.seed)
+        if not pairs:
+            tally.read()
+            reason = "no definition worth telling" if senses else "not in the dictionary"
+            tally.drop(reason, where=f"the word {word!r}")
+        asked += [(word, *pair) for pair in tally.records(pairs)]
+    several = len({word for word, *_ in asked}) > 1
+    groups = [word if several else question for word, question, _ in asked]
+    splits = splits_of(groups, options.seed, options.val_fraction)
+    for group, (word, question, answer) in zip(groups, asked, strict=True):
+        turns = [("user", question), ("assistant", answer)]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        yield Conversation(messages, splits[group], where=f"the word {word!r}")
+
+
+def _chosen(words: Iterable[str], options: DictionaryOptions, tally: Tally) -> list[str]:
+    from jojo.sources.dictionary import choose
+
+    lengths = (options.min_word_length, options.max_word_length)
+    most = min(options.max_words, options.limit or options.max_words)
+    chosen = choose(words, lengths, options.common, most, options.seed, tally)
+    if not chosen:
+        raise ValueError("no word is left of the list: give another --input, or --no_common")
+    return chosen
+
+
+def _listed(options: DictionaryOptions, tally: Tally) -> Iterator[str]:
+    """The words of --input or of the list that is downloaded."""
+    from jojo.origins import opened, raw
+
+    with opened(raw("words", options, tally)) as files:
+        for path in files:
+            tally.used(path)
+            yield from path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+
+
+def _at_the_api(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sense]]:
+    from jojo.asking import Manners, Request, ask_all
+    from jojo.journal import Journal
+    from jojo.sources import dictionary
+
+    words = _chosen(_listed(options, tally), options, tally)
+    base = options.api_url.rstrip("/")
+    manners = Manners(sleep_seconds=options.sleep, keep=dictionary.entries, **dictionary.API_LIMITS)
+    with Journal(options.out_dir / "raw" / "dictionary" / "answers.jsonl") as journal:
+        requests = {word: Request(f"{base}/{word}") for word in words}
+        ask_all(requests, journal, manners, what="words", verbose=options.verbose)
+        return {word: dictionary.senses_of(journal[word] or []) for word in words}
+
+
+def _in_wordnet(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sense]]:
+    from jojo.sources import wordnet
+
+    folder = options.wordnet or wordnet.installed()
+    tally.used(folder / "index.sense")
+    net = wordnet.WordNet(folder)
+    words = _listed(options, tally) if options.input else net.words()
+    return {word: net.look_up(word) for word in _chosen(words, options, tally)}
+
+
+RECIPE = Recipe(
+    name="dictionary",
+    template="chatml",
+    licence="CC BY-SA 3.0 (Wiktionary, the API); WordNet 3.0 licence (--source offline)",
+    sources=("https://dictionaryapi.dev", "https://wordnet.princeton.edu (--source offline)"),
+    conversations=conversations,
+    near_duplicates=False,  # questions are near copies of one another by design
+    options=DictionaryOptions,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

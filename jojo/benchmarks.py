@@ -74,22 +74,18 @@ def _halves(source: Path | None) -> list[tuple[bytes, bytes]]:
 
 def prepare(path: Path, fast: bool) -> dict:
     """Prepare the stories in `path`, read to written; `fast`: with tokie where it is right."""
-    import importlib.util
-
     import tokenizer
-    from jojo.files import ROOT
+    from jojo import recipes
     from jojo.prepare import prepare as run
 
-    spec = importlib.util.spec_from_file_location("story", ROOT / "data" / "prepare-story.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
+    recipe = recipes.load("story")
     if not fast:
         tokenizer.bulk = lambda: None
     tokenizer.encode_batch(["warm up " * 20_000])
     with tempfile.TemporaryDirectory() as out_dir:
-        options = recipe.RECIPE.options(input=path, out_dir=Path(out_dir))
+        options = recipe.options(input=path, out_dir=Path(out_dir))
         t0 = time.perf_counter()
-        manifest = run(recipe.RECIPE, options)
+        manifest = run(recipe, options)
         seconds = time.perf_counter() - t0
     tokens = sum(manifest.tokens.values())
     megabytes = path.stat().st_size / 1e6

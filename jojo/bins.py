@@ -15,14 +15,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 import tokenizer
 from jojo import chatml
 from jojo.chatml import NEWLINE
-from jojo.files import sha256, sync_folder, temporary_beside, write_text
+from jojo.files import ROOT, sha256, sync_folder, temporary_beside, write_text
 from tokenizer import ENDOFTEXT, IM_START, N_TOKENS
 
 SPLITS = ("train", "val")
@@ -173,14 +175,9 @@ class Dataset:
 
     def conversations(self, split: str) -> Iterator[np.ndarray]:
         """The ids of each conversation or document of a split, <|endoftext|> included."""
-        ids = self.ids[split]
-        start = 0
-        for i in range(0, len(ids), 1 << 24):
-            for end in np.flatnonzero(ids[i : i + (1 << 24)] == ENDOFTEXT) + i + 1:
-                yield ids[start:end]
-                start = int(end)
-        if start < len(ids):
-            yield ids[start:]
+        starts = conversation_starts(self.ids[split])
+        for start, end in pairwise(starts.tolist()):
+            yield self.ids[split][start:end]
 
 
 def open_dataset(name: str, data_dir: Path) -> Dataset:
@@ -226,6 +223,21 @@ def _open_bin(path: Path, size_bytes: int, digest: str, again: str) -> np.ndarra
     return ids
 
 
+def conversation_starts(ids: np.ndarray) -> np.ndarray:
+    """Where each conversation begins, and where the last one ends: int64."""
+    block = 1 << 24
+    ends = [np.flatnonzero(ids[i : i + block] == ENDOFTEXT) + i for i in range(0, len(ids), block)]
+    starts = np.concatenate([[-1], *ends]) + 1
+    return starts if starts[-1] == len(ids) else np.append(starts, len(ids))
+
+
+def conversation_keys(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """64 bits (uint64) that stand for the ids of each conversation, wherever it is."""
+    digest, data = xxhash.xxh3_64_intdigest, ids.view(np.uint8).data
+    pairs = pairwise((2 * starts).tolist())
+    return np.fromiter((digest(data[a:b]) for a, b in pairs), np.uint64, len(starts) - 1)
+
+
 def ids_in_use(ids: np.ndarray) -> np.ndarray:
     """The distinct ids of a split, sorted; a block at a time, so that memory stays small."""
     seen = np.zeros(1 << 16, dtype=bool)
@@ -235,13 +247,10 @@ def ids_in_use(ids: np.ndarray) -> np.ndarray:
 
 
 def recipe_command(name: str) -> str:
-    """How to prepare dataset `name`: its recipe if there is one, else the recipes there are."""
-    from jojo.files import ROOT
-
-    recipes = sorted(p.stem.removeprefix("prepare-") for p in (ROOT / "data").glob("prepare-*.py"))
-    if name in recipes:
+    """How to prepare dataset `name`: its recipe if there is one, else where to look."""
+    if (ROOT / "data" / f"prepare-{name}.py").exists():
         return f"run python data/prepare-{name}.py"
-    return f"run one of python data/prepare-{{{','.join(recipes)}}}.py"
+    return "python data/prepare.py --list shows every dataset"
 
 
 class Batches:
@@ -322,10 +331,8 @@ def _turn_starts(ids: np.ndarray, template: str) -> np.ndarray:
 
 def _unit_starts(ids: np.ndarray, turns: np.ndarray, window: int) -> np.ndarray:
     """Where units start: conversations, and turns at which a long conversation is cut."""
-    ends = np.flatnonzero(ids == ENDOFTEXT)
-    starts = np.concatenate([[0], ends + 1])
-    starts = starts[starts < len(ids)]
-    lengths = np.diff(np.append(starts, len(ids)))
+    bounds = conversation_starts(ids)
+    starts, lengths = bounds[:-1], np.diff(bounds)
     extra: list[int] = []
     for start, length in zip(starts[lengths > window], lengths[lengths > window], strict=True):
         at, end = int(start), int(start + length)

@@ -237,7 +237,7 @@ class BenchConfig:
     """What to measure."""
     json: bool = False
     """Print the numbers as JSON on stdout."""
-    megabytes: int = 200
+    megabytes: int = 1000
     """prepare: size of the text."""
     input: Path | None = None
     """prepare: a text file of stories to make it of, instead of made-up ones."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jojo import style
 from jojo.bins import SPLITS
 from jojo.chatml import Conversation, encode_documents, encode_flat
 from jojo.dedup import Seen, copies, fingerprint, fingerprints
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from jojo.prepare import CommonOptions, Recipe, Tally
 
 BATCH_CHARACTERS = 4_000_000  # text tokenized at once; bounds the memory of streamed recipes
-SAMPLE_SIZE, SAMPLE_SEED = 2_000, 0x51A7  # conversations looked at for the quality summary
+SAMPLE_SIZES = {"conversations": 2_000, "documents": 500}  # looked at for the quality summary
+SAMPLE_SEED = 0x51A7
 
 
 class Sample:
     """Some of the conversations that are kept, for a look at their quality: the same ones
     whatever their order."""
 
-    def __init__(self, size: int = SAMPLE_SIZE):
+    def __init__(self, size: int):
         self.size, self._below = size, 1.0
         self._drawn: list[tuple[float, int, Conversation]] = []
 
@@ -59,6 +61,8 @@ def take_documents(
     recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder, sample: Sample
 ) -> None:
     """Verbatim copies go, the rest is split and handed on; the first of several copies stays."""
+    if options.style:
+        raise ValueError(f"--style {options.style} is for what an assistant says: this is no chat")
     seen = Seen()
     for split, texts in recipe.documents(options, tally):
         keys = fingerprints(texts)
@@ -84,11 +88,25 @@ def take_conversations(
     recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder, sample: Sample
 ) -> None:
     conversations = recipe.conversations(options, tally)
+    if options.style:
+        conversations = _in_style(conversations, style.load(options.style), tally)
     batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
     for batch in batches(conversations, options, tally):
         encoder.conversations(batch)
         keys = np.array([_fingerprint(c) for c in batch], dtype=np.uint64)
         sample.offer(keys, batch.__getitem__)
+
+
+def _in_style(
+    conversations: Iterable[Conversation], how: style.Style, tally: Tally
+) -> Iterator[Conversation]:
+    for conversation in conversations:
+        for message in conversation.messages:
+            if message["role"] == "assistant":
+                message["content"], changed_by = how.apply(message["content"])
+                for name in changed_by:
+                    tally.change(name)
+        yield conversation
 
 
 def _without_verbatim_copies(

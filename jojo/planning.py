@@ -42,7 +42,7 @@ def describe(trainer: Trainer) -> None:
         f"data     {m.name}: {m.tokens['train']:,} training tokens{ids}, "
         f"{m.conversations['train']:,} conversations, {m.tokens['val']:,} validation tokens"
     )
-    hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset"}
+    hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset", "data_path"}
     resolved = vars(c) | {"learning_rate": c.rate}
     pairs = [f"{k}={v}" for k, v in resolved.items() if k not in hidden and v is not None]
     say(f"settings {' '.join(pairs)}")
@@ -87,7 +87,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
     train_tokens = trainer.data.manifest.tokens["train"]
     if epochs > MANY_EPOCHS:
         say(
-            f"warning: {train_tokens / 1e6:.1f} M tokens will be read {epochs:.0f} times; expect "
+            f"warning: {train_tokens:,} tokens will be read {epochs:.0f} times; expect "
             "overfitting: lower --max_iters, or prepare more data"
         )
     if m.device.type == "cpu" and total > LONG_SECONDS:

@@ -42,6 +42,8 @@ class CommonOptions:
     """Read only the first N records."""
     out_dir: Path = ROOT / "data"
     """Where the files are written."""
+    style: Path | None = None
+    """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
     def __post_init__(self) -> None:
         if not 0 < self.val_fraction < 1:
@@ -161,10 +163,18 @@ def main(recipe: Recipe, argv: list[str] | None = None) -> None:
 def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
     """Run a recipe and return the manifest of what it wrote."""
     from jojo.bins import DatasetWriter
-    from jojo.pipeline import Encoder, Sample, take_conversations, take_documents
+    from jojo.pipeline import (
+        SAMPLE_SIZES,
+        Encoder,
+        Sample,
+        take_conversations,
+        take_documents,
+    )
+    from jojo.quality import examine
 
     began = time.perf_counter()
-    tally, sample = Tally(limit=options.limit), Sample()
+    tally = Tally(limit=options.limit)
+    sample = Sample(SAMPLE_SIZES["documents" if recipe.documents else "conversations"])
     template = recipe.template if isinstance(recipe.template, str) else recipe.template(options)
     name = options.name or recipe.name
     with DatasetWriter(
@@ -182,6 +192,7 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
             reasons = ", ".join(" ".join(r.split()) for r in _left_out(tally.dropped, tally.first))
             raise ValueError(f"nothing is left of {tally.records_in:,} records: {reasons}")
         prompt = _write_example(recipe)
+        quality = examine(sample.conversations(), template, total=kept)
         manifest = writer.commit(
             licence=recipe.licence,
             sources=[*recipe.sources, *tally.sources],
@@ -193,11 +204,13 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
                 "changed": dict(tally.changed),
                 "skipped": dict(tally.skipped),
                 "first": tally.first,
+                "quality": quality.brief(),
             },
         )
     for action in tally.when_written:
         action()
     _report(manifest, tally, options.out_dir, prompt, time.perf_counter() - began)
+    say("\n".join(f"  {line}" for line in quality.summary()))
     return manifest
 
 

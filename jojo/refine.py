@@ -3,20 +3,30 @@
     refine("Yeah, I dunno.") -> ("Yes, I'm not sure.", ["yeah -> yes", "I dunno -> I'm not sure"])
 
 A table of small rewordings, each only where the meaning is certain. Nothing is appended: a reply
-says what it said before, in better manners.
+says what it said before, in better manners. `reword` applies such a table; jojo/style.py brings
+tables of the user's own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+
+def with_case_of(match: re.Match[str], replacement: str) -> str:
+    """A capital stays a capital."""
+    if match[0][:1].isupper():
+        return replacement[:1].upper() + replacement[1:]
+    return replacement
 
 
 class Rule(NamedTuple):
     needle: str  # lower case; the pattern is tried only where this stands, to save time
-    pattern: re.Pattern[str]  # matches either case; a capital stays a capital
+    pattern: re.Pattern[str]  # matches either case
     replacement: str
     name: str
+    finish: Callable[[re.Match[str], str], str] = with_case_of  # what becomes of the replacement
 
 
 def rule(needle: str, pattern: str, replacement: str, name: str | None = None) -> Rule:
@@ -109,23 +119,36 @@ RULES = (
 CAPITAL = "capital letter at the start"
 
 
+# What is not speech: code and addresses.
+NO_SPEECH = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]+`|(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.\S+", re.DOTALL
+)
+
+
 def refine(text: str) -> tuple[str, list[str]]:
     """The refined turn and the names of the rules that changed it."""
-    changed_by = []
-    for needle, pattern, replacement, name in RULES:
-        if needle and needle not in text and needle not in text.lower():
-            continue
-        before = text
-        text = pattern.sub(lambda m, r=replacement: _with_case_of(m, m.expand(r)), text)
-        if text != before:
-            changed_by.append(name)
+    text, changed_by = reword(text, RULES)
     if text[:1].islower():
         text = text[0].upper() + text[1:]
         changed_by.append(CAPITAL)
     return text, changed_by
 
 
-def _with_case_of(match: re.Match[str], replacement: str) -> str:
-    if match[0][:1].isupper():
-        return replacement[:1].upper() + replacement[1:]
-    return replacement
+def reword(text: str, rules: Iterable[Rule]) -> tuple[str, list[str]]:
+    """The text after all rules, in their order, and the names of those that changed it."""
+    changed_by = []
+    for needle, pattern, replacement, name, finish in rules:
+        if needle and needle not in text and needle not in text.lower():
+            continue
+        before = text
+        spared = [m.span() for m in NO_SPEECH.finditer(text)]
+
+        def put(m: re.Match[str], r: str = replacement, f=finish, spared=spared) -> str:
+            if any(start < m.end() and m.start() < end for start, end in spared):
+                return m[0]
+            return f(m, m.expand(r))
+
+        text = pattern.sub(put, text)
+        if text != before:
+            changed_by.append(name)
+    return text, changed_by

@@ -143,7 +143,7 @@ def test_a_valid_dataset_opens(prepared):
 
 def test_a_dataset_never_prepared_names_its_recipe(tmp_path, complaint):
     assert "python data/prepare-chat.py" in complaint(open_dataset, "chat", tmp_path)
-    assert "prepare-{" in complaint(open_dataset, "nosuch", tmp_path)
+    assert "prepare.py --list" in complaint(open_dataset, "nosuch", tmp_path)
 
 
 def test_a_missing_bin_is_an_error(prepared, complaint):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import random
 import re
-import sys
 from collections import Counter
 
 import pytest
 
-from jojo.files import ROOT
+from jojo import recipes
 from jojo.prepare import Tally, main
 from jojo.sources import byu, chitchat, phrasings
 from jojo.sources.chitchat import generate, held_out_prompts, judge
@@ -42,18 +40,10 @@ def conversations():
     return list(generate(4000, seed=5, val_fraction=0.1))
 
 
-def recipe():
-    path = ROOT / "data" / "prepare-chitchat.py"
-    spec = importlib.util.spec_from_file_location("prepare_chitchat", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RECIPE
-
-
 def run(*flags):
     """The exit code of the recipe as a command."""
     try:
-        main(recipe(), list(map(str, flags)))
+        main(recipes.load("chitchat"), list(map(str, flags)))
     except SystemExit as stop:
         return stop.code or 0
     return 0

@@ -209,7 +209,15 @@ def test_settings_that_cannot_be_name_the_flag(settings, complaint):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("90s", 90), ("30m", 1800), ("2h", 7200), ("45", 45), ("1.5h", 5400), ("0.5s", 0.5), ("1d", 86400)],
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("45", 45),
+        ("1.5h", 5400),
+        ("0.5s", 0.5),
+        ("1d", 86400),
+    ],
 )
 def test_times(text, expected):
     assert seconds(text) == expected
@@ -351,7 +359,7 @@ def test_wrong_usage_of_a_command_ends_with_2(argv, tmp_path):
     ("argv", "said"),
     [
         (("train.py", "nowhere.toml"), "nowhere.toml"),
-        (("train.py", "--dataset", "nosuch"), "prepare-"),
+        (("train.py", "--dataset", "nosuch"), "prepare.py --list"),
         (("gen.py", "nowhere.pt"), "nowhere.pt"),
     ],
     ids=str,

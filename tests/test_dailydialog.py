@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
-import sys
 import threading
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jojo import origins
+from jojo import origins, recipes
 from jojo.dedup import SHARED, WORD
-from jojo.files import ROOT
 from jojo.origins import Dataset, Origin
-from jojo.prepare import PrepareOptions, Recipe, Tally, prepare
+from jojo.prepare import PrepareOptions, Tally, prepare
 from jojo.sources.dailydialog import conversations
 
 TRAIN = (
@@ -197,7 +194,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.mark.slow
 def test_all_of_the_real_corpus_is_accounted_for(realdata: Path, tmp_path: Path) -> None:
-    recipe = recipe_of("chat")
+    recipe = recipes.load("chat")
     options = recipe.options(input=realdata / "dailydialog", out_dir=tmp_path)
     manifest = prepare(recipe, options)
     assert manifest.records_in == 13_118
@@ -227,15 +224,6 @@ def test_all_of_the_real_corpus_is_accounted_for(realdata: Path, tmp_path: Path)
     assert worst < SHARED
 
 
-def recipe_of(name: str) -> Recipe:
-    path = ROOT / "data" / f"prepare-{name}.py"
-    spec = importlib.util.spec_from_file_location(f"prepare_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module.RECIPE
-
-
 def test_person_text_and_refined_chat(tmp_path: Path) -> None:
     greeting = (
         "Hello number{0}x , word{0}y ? __eou__ Yeah , gonna be{0}z fine{0} now{0} . __eou__\n"
@@ -243,7 +231,7 @@ def test_person_text_and_refined_chat(tmp_path: Path) -> None:
     text = "".join(greeting.format(i) for i in range(200))
     raw = zips(tmp_path / "raw", train=text)
     for name in ("dailydialog", "chat"):
-        recipe = recipe_of(name)
+        recipe = recipes.load(name)
         prepare(recipe, recipe.options(input=raw, out_dir=tmp_path))
     person = (tmp_path / "dailydialog-train.txt").read_text()
     assert person.startswith("Person A: Hello number")
@@ -253,6 +241,6 @@ def test_person_text_and_refined_chat(tmp_path: Path) -> None:
     assert (
         json.loads((tmp_path / "chat.json").read_text())["notes"]["changed"]["yeah -> yes"] == 200
     )
-    recipe = recipe_of("chat")
+    recipe = recipes.load("chat")
     prepare(recipe, recipe.options(input=raw, out_dir=tmp_path, refine=False))
     assert "assistant\nYeah, gonna be" in (tmp_path / "chat-train.txt").read_text()

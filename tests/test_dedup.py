@@ -3,9 +3,11 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jojo import dedup
 from jojo.dedup import SHARED, Seen, copies, fingerprint
 
 TALK = ["Shall we go for a walk by the river tonight?", "I would love to, but it is raining."]
@@ -82,3 +84,57 @@ def test_seen_is_a_set(batches: list[list[int]]) -> None:
         for key, is_new in zip(batch, new, strict=True):
             assert is_new == (key not in known)
             known.add(key)
+
+
+def varied(n: int) -> list[list[str]]:
+    """Talks of random words; every fourth is one before it with a word or two changed."""
+    draw = random.Random(7)
+    words = [f"w{i}" for i in range(400)]
+    talks: list[list[str]] = []
+    for k in range(n):
+        if k % 4 == 3:
+            talk = " / ".join(talks[-draw.randint(1, 3)]).split()
+            talk[draw.randrange(len(talk))] = draw.choice(words)
+            talks.append(" ".join(talk).split(" / "))
+        else:
+            talks.append([" ".join(draw.choices(words, k=20)) for _ in range(2)])
+    return talks
+
+
+def test_minhash_finds_what_the_exact_search_finds(monkeypatch) -> None:
+    talks = [*varied(400), TALK, [t.upper() for t in TALK]]
+    exact = copies(talks)
+    assert len(exact) == 101  # every fourth, and the shouted one
+    monkeypatch.setattr(dedup, "EXACT_WORDS", 0)
+    found = copies(talks)
+    assert set(found) <= set(exact)
+    assert len(found) >= 0.98 * len(exact)
+    for copy, (original, how) in found.items():
+        assert how == "near duplicate" if copy < 400 else how == "exact duplicate"
+        assert original not in found
+        assert is_near(talks[copy], talks[original]) or how == "exact duplicate"
+
+
+def test_minhash_keeps_the_marked_and_takes_tiny_ones(monkeypatch) -> None:
+    monkeypatch.setattr(dedup, "EXACT_WORDS", 0)
+    longer = [*TALK, "Tomorrow, then."]
+    assert copies([longer, TALK], keep_first=[False, True]) == {0: (1, "near duplicate")}
+    assert copies([]) == {}
+    assert copies([["hi"], ["hi"], ["ho"], [""]]) == {1: (0, "exact duplicate")}
+
+
+def test_many_alike_are_compared_with_few(monkeypatch) -> None:
+    """Thousands of near copies of one another: all but the first go, in no time squared."""
+    monkeypatch.setattr(dedup, "EXACT_WORDS", 0)
+    line = (
+        "This is line number {} of the log that the same program wrote today, word for word again."
+    )
+    found = copies([[line.format(i)] for i in range(3_000)])
+    assert found == {i: (0, "near duplicate") for i in range(1, 3_000)}
+
+
+@pytest.mark.slow
+def test_a_million_identical_lines() -> None:
+    found = copies([TALK] * 1_000_000)
+    assert len(found) == 999_999
+    assert found[999_999] == (0, "exact duplicate")

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from jojo import chatml
+from jojo import chatml, recipes
 from jojo.bins import open_dataset
-from jojo.files import ROOT
 from jojo.prepare import Tally, prepare
 from jojo.sources import instructions
 from jojo.sources.shapes import oasst_best_path
-
-
-def recipe_of(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "data" / f"prepare-{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RECIPE
 
 
 @pytest.fixture
@@ -29,7 +20,7 @@ def prepared(tmp_path):
     """Runs a recipe on a file; returns its manifest and every conversation it wrote."""
 
     def call(name: str, source: Path, **more):
-        recipe = recipe_of(name)
+        recipe = recipes.load(name)
         manifest = prepare(recipe, recipe.options(input=source, out_dir=tmp_path, **more))
         dataset = open_dataset(name, tmp_path)
         return manifest, [
@@ -70,7 +61,7 @@ def test_dolly_loses_wikipedias_citation_numbers_only_beside_a_text(tmp_path):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tally = Tally()
-    options = recipe_of("dolly").options(input=path)
+    options = recipes.load("dolly").options(input=path)
     contents = [[m["content"] for m in c.messages] for c in instructions.dolly(options, tally)]
     assert contents == [["Who?\n\nAnn and Bob.", "Ann"], ["What is a[1]?", "b[2]"]]
     assert tally.changed == {"citation numbers removed": 3}
@@ -159,6 +150,6 @@ def test_alpaca(prepared, realdata):
 
 def test_a_folder_without_data_is_named(complaint, tmp_path):
     (tmp_path / "notes.md").write_text("Just notes.\n", encoding="utf-8")
-    options = recipe_of("alpaca").options(input=tmp_path)
+    options = recipes.load("alpaca").options(input=tmp_path)
     message = complaint(lambda: list(instructions.alpaca(options, Tally())))
     assert message == f"{tmp_path} holds no JSON, JSON lines, CSV, TSV or parquet"

@@ -22,7 +22,8 @@ RAW = re.compile(r"<(?:a?(:\w+:)\d+|@[!&]?(\d+)|#(\d+)|t:(\d+)(?::\w)?)>")
 
 
 def matches(data: object) -> bool:
-    return isinstance(data, dict) and {"guild", "channel", "messages"} <= data.keys()
+    known = isinstance(data, dict) and {"guild", "channel", "messages"} <= data.keys()
+    return known and isinstance(data["messages"], list)
 
 
 def read(data: dict, where: str, tally: Tally) -> Iterator[ChatLine]:
@@ -33,14 +34,13 @@ def read(data: dict, where: str, tally: Tally) -> Iterator[ChatLine]:
         at = f"{where}, message {number}"
         try:
             reason = _left_out(message)
-            author = message["author"]
+            name, also = _names(message["author"])
             text = readable(message["content"], message)
         except (KeyError, TypeError, AttributeError):
             reason = "malformed message"
         if reason:
             tally.skip(reason, where=at)
             continue
-        name, also = _names(author)
         room = f"{where}/{channel.get('id')}"
         me = None if other is None else other not in (name, *also)
         yield ChatLine(_time(message.get("timestamp")), name, text, at, room, me, also)
@@ -51,7 +51,7 @@ def _other(channel: dict, messages: list) -> str | None:
     if channel.get("type") not in ("DirectTextChat", "1"):
         return None
     authors = [m.get("author") for m in messages if isinstance(m, dict)]
-    names = {a.get(key) for a in authors if isinstance(a, dict) for key in ("name", "nickname")}
+    names = [a.get(key) for a in authors if isinstance(a, dict) for key in ("name", "nickname")]
     return channel.get("name") if channel.get("name") in names else None
 
 
@@ -72,6 +72,8 @@ def _left_out(message: dict) -> str | None:
 def _names(author: dict) -> tuple[str, tuple[str, ...]]:
     """The account's name, which is the same in every server, and what it is called here."""
     name = author["name"]
+    if not isinstance(name, str):
+        raise TypeError
     if name == "Deleted User":  # all of them are called so
         return f"{name} {author['id'][-4:]}", ()
     return name, tuple({author.get("nickname") or name} - {name})

@@ -1,0 +1,144 @@
+"""Every dataset at a glance, and several of them mixed into one.
+
+    python data/prepare.py --list
+    python data/prepare.py --dataset chitchat,chat --weights 3,1 --name mix
+
+Without --dataset it prints the list. With it, sets that are not there yet are prepared first, with
+their defaults. --weights are shares of the training tokens; without them every set is used once.
+A set is used whole at least once, and at most --max_repeats times; where both cannot be, the
+larger sets are cut. Writes data/<name>-train.bin, -val.bin and data/<name>.json.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from jojo import recipes
+from jojo.command import parse, run, say
+from jojo.files import ROOT, is_plain_name
+
+
+@dataclass
+class MixOptions:
+    list: bool = False
+    """Show every dataset: template, size of the download, licence, tokens if it is prepared."""
+    json: bool = False
+    """The list as JSON."""
+    dataset: str | None = None
+    """The sets to mix, separated by commas."""
+    weights: str | None = None
+    """Their shares of the training tokens, e.g. 3,1; without them each set is used once."""
+    name: str = "mix"
+    """Name of the mixture."""
+    max_repeats: int = 4
+    """A conversation is used at most so many times."""
+    seed: int = 1337
+    """Decides the order, and which conversations are left out or used once more."""
+    out_dir: Path = ROOT / "data"
+    """Where the sets are and the mixture is written."""
+
+
+def command() -> int:
+    options = parse(MixOptions, None, __doc__)
+    if options.dataset is None or options.list or options.json:
+        return show(options)
+    try:
+        names, weights = wanted(options)
+    except ValueError as error:
+        say(f"error: {error}")
+        return 2
+    prepare_missing(names, options)
+
+    from jojo.mixture import mix
+
+    limits = {"max_repeats": options.max_repeats, "seed": options.seed}
+    mix(names, weights, options.name, options.out_dir, **limits)
+    return 0
+
+
+def show(options: MixOptions) -> int:
+    rows = recipes.listing(options.out_dir)
+    if options.json:
+        print(recipes.as_json(rows))
+        return 0
+    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    print(recipes.table(rows, max(80, width)))
+    if sys.stdout.isatty():
+        say("\nprepare one:   python data/prepare-<name>.py")
+        say(
+            "mix several:   python data/prepare.py --dataset chitchat,chat --weights 3,1 --name mix"
+        )
+    return 0
+
+
+def wanted(options: MixOptions) -> tuple[list[str], list[float] | None]:
+    """Names and weights as asked for; ValueError where the flags do not fit together."""
+    names = [name.strip() for name in options.dataset.split(",") if name.strip()]
+    if len(names) < 2:
+        one = names[0] if names else "NAME"
+        raise ValueError(
+            f"--dataset {options.dataset!r}: a mixture takes two sets or more; for one run "
+            f"python data/prepare-{one}.py"
+        )
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--dataset names {twice[0]} twice: give it a weight instead")
+    if not is_plain_name(options.name):
+        raise ValueError(f"--name {options.name!r} must be a plain file name")
+    if options.name in {*names, *recipes.names()}:
+        raise ValueError(f"--name {options.name} would overwrite that dataset: choose another")
+    if options.max_repeats < 1:
+        raise ValueError(f"--max_repeats {options.max_repeats} must be 1 or more")
+    if options.seed < 0:
+        raise ValueError(f"--seed {options.seed} must be 0 or more")
+    weights = None if options.weights is None else [_weight(w) for w in options.weights.split(",")]
+    if weights is not None and len(weights) != len(names):
+        raise ValueError(f"--weights gives {len(weights)} numbers for {len(names)} sets")
+    return names, weights
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(f"--weights: {text.strip()!r} is not a number above 0")
+    return weight
+
+
+def prepare_missing(names: list[str], options: MixOptions) -> None:
+    """Prepare those that are not there, once it is sure that all can be mixed."""
+    rows = {row.name: row for row in recipes.listing(options.out_dir)}
+    old = rows.get(options.name)
+    if old and not old.is_mixture:
+        raise ValueError(f"{options.name} is a dataset and no mixture: choose another --name")
+    for name in names:
+        if name not in rows:
+            near = difflib.get_close_matches(name, rows, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"unknown dataset {name!r}: {hint}There are {', '.join(rows)}")
+        if rows[name].error:
+            raise ValueError(f"{name}: {rows[name].error}")
+        if rows[name].template == recipes.BY_DATA:
+            raise ValueError(
+                f"{name} reads files of yours: run {rows[name].recipe} PATH --name mine, then "
+                "--dataset mine,..."
+            )
+    if len({rows[name].template for name in names}) > 1:
+        each = ", ".join(f"{name} is {rows[name].template}" for name in names)
+        raise ValueError(f"a mixture has one template, but {each}: mix sets of one template")
+    for name in [name for name in names if not rows[name].prepared]:
+        from jojo.prepare import prepare
+
+        say(f"{name} is not prepared yet: {rows[name].recipe}")
+        recipe = recipes.load(name)
+        prepare(recipe, recipe.options(out_dir=options.out_dir))
+
+
+if __name__ == "__main__":
+    run(command)

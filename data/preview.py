@@ -1,0 +1,115 @@
+"""Conversations of a prepared dataset as the model sees them, token by token.
+
+    python data/preview.py chat
+    python data/preview.py mine --n 5 --seed 1 --ids
+    python data/preview.py mix --windows                  # what a training step reads
+    python data/preview.py chat --html chat.html
+
+Tokens that are trained are coloured (in « » where there are no colours); the others are read and
+not learned. All of the dataset is checked, too: it fails where a reply of the assistant does not
+end in a stop token that is trained, for then the model would never learn to stop.
+Writes nothing but --html.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from jojo.command import parse, run, say
+from jojo.files import ROOT
+
+
+@dataclass
+class PreviewOptions:
+    name: tyro.conf.Positional[str]
+    """The dataset."""
+    n: int = 3
+    """How many conversations."""
+    split: Literal["train", "val"] = "train"
+    """Of which split."""
+    start: int | None = None
+    """Number of the first one, from 0."""
+    seed: int | None = None
+    """Draw them instead; with --windows, the seed of the training."""
+    loss_on: Literal["assistant", "all"] = "assistant"
+    """As for train.py. Plain text is always trained on all."""
+    ids: bool = False
+    """Show the id of each token."""
+    windows: bool = False
+    """Show windows of a training: conversations packed to --block_size."""
+    block_size: int = 256
+    """Tokens in a window."""
+    html: Path | None = None
+    """Write a page for the browser to this file instead."""
+    data_dir: Path = ROOT / "data"
+    """Where the dataset was written."""
+
+
+def command() -> int:
+    options = parse(PreviewOptions, None, __doc__)
+    if wrong := wrong_usage(options):
+        say(f"error: {wrong}")
+        return 2
+
+    from jojo.bins import open_dataset
+    from jojo.preview import audit
+
+    dataset = open_dataset(options.name, options.data_dir)
+    loss_on = "all" if dataset.manifest.template == "text" else options.loss_on
+    found = audit(dataset, loss_on)
+    show(options, found, passages(options, dataset, loss_on))
+    if found.problem:
+        raise ValueError(found.problem)
+    return 0
+
+
+def passages(options: PreviewOptions, dataset, loss_on: str) -> list:
+    from jojo import preview
+    from jojo.config import TrainConfig
+
+    what = dataset, options.split, options.n, options.start or 0
+    if not options.windows:
+        return preview.conversations(*what, options.seed, loss_on)
+    seed = TrainConfig.seed if options.seed is None else options.seed
+    return preview.windows(*what, seed, loss_on, options.block_size)
+
+
+def show(options: PreviewOptions, found, shown: list) -> None:
+    from jojo.files import write_text
+    from jojo.tokenview import as_html, as_text, legend
+
+    if options.html:
+        write_text(options.html, as_html(found, shown, options.ids))
+        say("\n".join([*found.lines(), f"written: {options.html}"]))
+        return
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where it cannot show all of Unicode
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(legend(colour, options.ids), end="\n\n")
+    for passage in shown:
+        print(as_text(passage, colour, options.ids))
+    print("\n".join(found.lines()))
+
+
+def wrong_usage(options: PreviewOptions) -> str | None:
+    if options.n < 1:
+        return f"--n {options.n} must be 1 or more"
+    if options.start is not None and options.start < 0:
+        return f"--start {options.start} must be 0 or more"
+    if options.seed is not None and options.seed < 0:
+        return f"--seed {options.seed} must be 0 or more"
+    if options.seed is not None and options.start is not None and not options.windows:
+        return "--start picks by number and --seed draws: give one of them"
+    if options.block_size < 1:
+        return f"--block_size {options.block_size} must be 1 or more"
+    return None
+
+
+if __name__ == "__main__":
+    run(command)

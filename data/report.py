@@ -1,0 +1,56 @@
+"""How good a prepared dataset is for a chat model: figures, good signs, warnings with examples.
+
+    python data/report.py chat
+    python data/report.py mine --examples 5 --json > mine-quality.json
+
+Looks at up to --sample conversations, evenly drawn; verbatim copies and what stands in train and
+val are looked for in all of them. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from jojo.command import parse, run, say
+from jojo.files import ROOT
+
+
+@dataclass
+class ReportOptions:
+    name: tyro.conf.Positional[str]
+    """The dataset."""
+    data_dir: Path = ROOT / "data"
+    """Where it was written."""
+    sample: int = 20_000
+    """Look at this many conversations at most."""
+    examples: int = 3
+    """Show this many examples behind each warning."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+def command() -> int:
+    options = parse(ReportOptions, None, __doc__)
+    for name, value, least in (("sample", options.sample, 1), ("examples", options.examples, 0)):
+        if value < least:
+            say(f"error: --{name} {value} must be {least} or more")
+            return 2
+
+    from jojo.bins import open_dataset
+    from jojo.quality import examine_dataset
+
+    dataset = open_dataset(options.name, options.data_dir)
+    quality = examine_dataset(dataset, options.sample, options.examples)
+    if options.json:
+        print(json.dumps({"name": options.name, **quality.facts()}, indent=2, ensure_ascii=False))
+    else:
+        print(f"{options.name}: {quality.report()}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(command)

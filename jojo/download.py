@@ -9,6 +9,7 @@ While it lasts a download is <path>.part, with <path>.part.source telling what i
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import tarfile
@@ -24,6 +25,7 @@ from jojo.files import sync, sync_folder
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ATTEMPTS = 5  # per mirror, as long as each brings something
+BROKEN = (zlib.error, lzma.LZMAError, EOFError, RuntimeError, IndexError)  # what damage also raises
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_RATIO = 200  # of unpacked to packed; text reaches 10
 RATIO_FREE_BYTES = 16 << 20  # small archives may hold long runs of blanks
@@ -183,7 +185,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 _write_all(_tar_members(tarred), archive, folder)
         else:
             raise ValueError(f"{archive} is neither a zip nor a tar archive, or it is damaged")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, *BROKEN) as error:
         raise ValueError(f"{archive} is damaged ({error}): get it again") from error
 
 

@@ -90,7 +90,9 @@ def take_conversations(
     conversations = recipe.conversations(options, tally)
     if options.style:
         conversations = _in_style(conversations, style.load(options.style), tally)
-    batches = _without_near_copies if recipe.near_duplicates else _without_verbatim_copies
+    near = recipe.near_duplicates
+    near = near if isinstance(near, bool) else near(options)
+    batches = _without_near_copies if near else _without_verbatim_copies
     for batch in batches(conversations, options, tally):
         encoder.conversations(batch)
         keys = np.array([_fingerprint(c) for c in batch], dtype=np.uint64)

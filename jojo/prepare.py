@@ -139,7 +139,7 @@ class Recipe:
     example_prompt: str | None = None  # becomes examples/<name>_prompt.txt
     # Near copies need all conversations in memory. Without them the recipe is streamed: only
     # verbatim copies are dropped and the first one wins, so yield a "val" split before "train".
-    near_duplicates: bool = True
+    near_duplicates: bool | Callable[..., bool] = True
     write_text: bool = True
     options: type[CommonOptions] = PrepareOptions
 

@@ -13,7 +13,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from jojo import config
+from jojo import config, recipes
 from jojo.files import ROOT
 from jojo.trainer import train
 
@@ -248,25 +248,24 @@ def test_generation_says_what_is_wrong(home, tmp_path):
     )
 
 
-def test_the_readme_names_only_flags_that_exist():
-    options = {"help"}
+DOCUMENTS = [ROOT / name for name in ("README.md", "data/README.md", "CONTRIBUTING.md")]
+
+
+def test_the_documents_name_only_flags_that_exist():
+    options = {"help", "as"}
     for options_class in (config.TrainConfig, config.GenConfig, config.EvalConfig):
         options |= {f.name for f in fields(options_class)}
-    for path in [
-        ROOT / "bench.py",
-        *sorted((ROOT / "data").glob("*.py")),
-        ROOT / "jojo/prepare.py",
-    ]:
+    for name in recipes.names():
+        options |= {f.name for f in fields(recipes.load(name).options)}
+    for path in [ROOT / "bench.py", *(ROOT / "data").glob("[!-]*.py"), ROOT / "jojo/config.py"]:
         options |= set(re.findall(r"^    (\w+): ", path.read_text(), re.MULTILINE))
-    for name in ("README.md", "data/README.md", "CONTRIBUTING.md"):
-        path = ROOT / name
-        if path.exists():
-            for flag in re.findall(r"--([a-z_]+)", path.read_text(encoding="utf-8")):
-                assert flag.removeprefix("no_") in options or flag in options, f"{name}: --{flag}"
+    for path in DOCUMENTS:
+        for flag in re.findall(r"--([a-z_]+)", path.read_text(encoding="utf-8")):
+            assert flag.removeprefix("no_") in options or flag in options, f"{path}: --{flag}"
 
 
-def test_every_command_in_the_readme_exists():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_command_in_the_documents_exists():
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     for script in re.findall(r"python ((?:data/)?[\w-]+\.py)", text):
         assert (ROOT / script).exists(), script
     for toml in re.findall(r"config/\w+\.toml", text):

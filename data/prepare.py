@@ -45,7 +45,7 @@ class MixOptions:
 
 def command() -> int:
     options = parse(MixOptions, None, __doc__)
-    if options.dataset is None or options.list or options.json:
+    if options.list or options.json or (options.dataset is None and options.weights is None):
         return show(options)
     try:
         names, weights = wanted(options)
@@ -78,12 +78,12 @@ def show(options: MixOptions) -> int:
 
 def wanted(options: MixOptions) -> tuple[list[str], list[float] | None]:
     """Names and weights as asked for; ValueError where the flags do not fit together."""
+    if options.dataset is None:
+        raise ValueError("--weights of what? --dataset names the sets to mix, e.g. chitchat,chat")
     names = [name.strip() for name in options.dataset.split(",") if name.strip()]
     if len(names) < 2:
-        one = names[0] if names else "NAME"
         raise ValueError(
-            f"--dataset {options.dataset!r}: a mixture takes two sets or more; for one run "
-            f"python data/prepare-{one}.py"
+            f"--dataset {options.dataset!r}: a mixture takes two sets or more, with commas between"
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--dataset names {twice[0]} twice: give it a weight instead")

@@ -4,7 +4,8 @@
     python data/report.py mine --examples 5 --json > mine-quality.json
 
 Looks at up to --sample conversations, evenly drawn; verbatim copies and what stands in train and
-val are looked for in all of them. Writes nothing.
+val are looked for in all of them. "train 7" in the examples is what data/preview.py shows with
+--split train --start 7. Writes nothing.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from __future__ import annotations
 import itertools
 import queue
 import random
+import re
+import sys
 import threading
 import time
 from collections import deque
@@ -156,7 +158,8 @@ def ask_all(
             for question in asker.run():
                 bar.update()
                 if verbose:
-                    bar.write(f"{question}: {'found' if journal[question] else 'nothing'}")
+                    found = "found" if journal[question] else "nothing"
+                    bar.write(f"{question}: {found}", file=sys.stderr)
         except KeyboardInterrupt:
             bar.close()
             raise KeyboardInterrupt(f"stopped: {_saved(requests, journal, what)}") from None
@@ -240,7 +243,7 @@ class _Asker:
         attempts, wait = self.manners.attempts, attempted.wait_seconds
         if not (self.answered or attempted.trouble.startswith("HTTP 429")):
             attempts = min(attempts, NEVER_ANSWERED_ATTEMPTS)
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        host = urlsplit(without_password(url)).netloc
         if wait > LONGEST_WAIT_SECONDS:
             asked = f"asks to be left alone for {wait:,.0f} s"
             raise ValueError(f"{host} {asked} ({attempted.trouble})")
@@ -265,10 +268,10 @@ class _Asker:
             )
         except requests.RequestException as error:
             if isinstance(error, ValueError):  # no URL at all
-                raise ValueError(f"cannot ask {request.url}: {error}") from None
+                raise ValueError(f"cannot ask {without_password(request.url)}: {error}") from None
             return _Attempt(trouble=_reason(error))
         status = response.status_code
-        if status == 404 and request.body is None:
+        if status == 404 and request.body is None and _is_json(response):  # no page of a dead host
             return _Attempt(answered=True)
         if status == 200:
             try:
@@ -279,7 +282,8 @@ class _Asker:
         if status in (408, 429) or status >= 500:
             wait = retry_after(response.headers.get("Retry-After")) or 0.0
             return _Attempt(trouble=trouble, wait_seconds=wait)
-        raise ValueError(f"{request.url} refuses: {trouble}: {self._shown(response.text)}")
+        url = without_password(request.url)
+        raise ValueError(f"{url} refuses: {trouble}: {self._shown(response.text)}")
 
     def _authorize(self, prepared):
         # as `auth`, or requests would put the password of a ~/.netrc in its place
@@ -292,6 +296,10 @@ class _Asker:
         if self.manners.key:
             text = text.replace(self.manners.key, "***")
         return text[:200] or "nothing"
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -311,10 +319,20 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
+def _is_json(response) -> bool:
+    try:
+        response.json()
+    except ValueError:
+        return False
+    return True
+
+
 def _reason(error: Exception) -> str:
     text = str(error)
     if "timed out" in text:
         return "timed out"
+    if "SSL" in text:
+        return "no safe connection: is it http:// and not https://?"
     if "refused" in text:
         return "connection refused: is it running?"
     if "resolve" in text or "Name or service" in text:

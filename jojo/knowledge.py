@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jojo import llm
-from jojo.asking import Manners, Request, ask_all
+from jojo.asking import Manners, Request, ask_all, without_password
 from jojo.bins import delete_dataset
 from jojo.command import say
 from jojo.journal import Journal
@@ -32,6 +32,7 @@ REWORD = (
     "well-punctuated sentence that can be understood without the question. Add no facts and write "
     "nothing else."
 )
+ANSWERED = "answers by "  # among the sources
 
 
 @dataclass(slots=True)
@@ -53,10 +54,13 @@ def conversations(options, tally: Tally) -> Iterator[Conversation]:
 
     name = options.name or "knowledge"
     if options.reset:
-        delete_dataset(name, options.out_dir)
-        Journal(progress_path(options.out_dir, name), fresh=True).delete()
+        with Journal(progress_path(options.out_dir, name), fresh=True) as journal:
+            delete_dataset(name, options.out_dir)
+            journal.delete()
     existing = _existing(options.out_dir, name) if options.append else None
     kept = list(_conversations_of(existing)) if existing else []
+    if existing:  # who answered what is kept
+        tally.sources += [s for s in existing.manifest.sources if s.startswith(ANSWERED)]
     known = {squad.key_of(c.messages[0]["content"]) for c in kept}
     items = _items(options, known, tally)
     answers = {}
@@ -139,6 +143,8 @@ def _item(question: squad.Question) -> Item:
     if question.answer is None:
         raise Unusable("no answer in the paragraph")
     text = squad.tidy_question(question.text)
+    if squad.names_nobody(text):
+        raise Unusable("about somebody it does not name")
     answer, whole = squad.sentence(text, question.answer, question.opens)
     return Item(text, answer, whole, question)
 
@@ -166,7 +172,7 @@ def _asked(
                 "adds_to": adds_to,
             }
         )
-        say(f"{options.model} at {base} answers")
+        say(f"{options.model} at {without_password(base)} answers")
         manners = Manners(
             retry_seconds=options.retry_delay,
             concurrency=options.concurrency,
@@ -176,7 +182,8 @@ def _asked(
         )
         requests = {i.key: _request(i, base, options) for i in items}
         ask_all(requests, journal, manners, what="questions", verbose=options.verbose)
-        tally.sources.append(f"answers by {options.model}, temperature {options.temperature}")
+        told = f"{ANSWERED}{options.model}, temperature {options.temperature}"
+        tally.sources += [told] if told not in tally.sources else []
         return {i.key: journal[i.key] for i in items}
     except BaseException:
         journal.close()

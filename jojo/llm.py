@@ -15,12 +15,16 @@ from jojo.sources.records import Unusable
 
 OLLAMA = "http://localhost:11434/v1"
 OPENAI = "https://api.openai.com/v1"
-THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
+# where the template of the model opens them, only their end stands in the reply
+THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z", re.DOTALL)
+PASSAGE = r"the (?:passage|text|context|article)"
+SHOWN = re.compile(rf"(?:according to|based on|as stated in) {PASSAGE},\s*", re.IGNORECASE)
 REFUSAL = re.compile(
+    r"(?:unfortunately, |however, )?"
     r"(?:as an ai\b|i(?:'m| am) (?:an ai\b|sorry|afraid|unable|not able)|i apologi[sz]e|sorry,"
     r"|i (?:can(?:no|')t|could not|couldn't|do not|don't) (?:answer|assist|determine|find|help|know"
     r"|provide|have (?:enough|access|any|the|information))"
-    r"|the (?:passage|text|context|article) (?:does not|doesn't))",
+    rf"|{PASSAGE} (?:does not|doesn't))",
     re.IGNORECASE,
 )
 
@@ -38,7 +42,7 @@ def base_url(url: str | None, key: str | None, environ: Mapping[str, str] = os.e
     url = (url or (OPENAI if key else OLLAMA)).strip()
     if "://" not in url:
         url = f"http://{url}"
-    if not re.match(r"https?://[^/\s]+", url):
+    if not re.fullmatch(r"https?://[^/\s]+(?:/\S*)?", url):
         raise ValueError(f"--llm_api_url {url} is no web address: give one such as {OLLAMA}")
     url = url.rstrip("/").removesuffix("/chat/completions")
     return url if url.count("/") > 2 else f"{url}/v1"
@@ -61,8 +65,10 @@ def chat_request(
 def reply(answer: object) -> dict[str, str]:
     """What is kept of an answer: the text, and why it ended."""
     choice = answer["choices"][0]
-    text = choice["message"].get("content")
-    return {"text": text or "", "finish": choice.get("finish_reason") or ""}
+    text = choice["message"].get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("the content is no text")
+    return {"text": text, "finish": choice.get("finish_reason") or ""}
 
 
 def usable(kept: dict[str, str]) -> str:
@@ -74,6 +80,10 @@ def usable(kept: dict[str, str]) -> str:
         raise Unusable("the model's answer was cut by length")
     if not text:
         raise Unusable("the model's answer is empty")
-    if REFUSAL.match(text):
+    if REFUSAL.match(text.replace("’", "'")):
         raise Unusable("the model refused")
-    return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half an emoji
+        raise Unusable("no valid Unicode") from None
+    return SHOWN.sub("", text, count=1) if SHOWN.match(text) else text

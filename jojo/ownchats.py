@@ -123,8 +123,8 @@ class _Reader:
             yield from transcript.conversations(self.lines, self.options, self.tally)
         elif self.options.me is not None and not self.tally.is_full:
             raise ValueError(
-                f"--me {self.options.me!r} names nobody: {self.found} holds no chat export in "
-                "which people have names"
+                f"{self.options.me_flag} {self.options.me!r} names nobody: {self.found} holds no "
+                "chat export in which people have names"
             )
 
     def _of_file(self, file: File) -> Iterator[Conversation]:
@@ -195,7 +195,7 @@ class _Reader:
         try:
             messages = self._hidden(tidy(messages_of(value, skip), skip))
         except Unusable as error:
-            if isinstance(value, dict) and str(error) == "no known shape":
+            if value and isinstance(value, dict) and str(error) == "no known shape":
                 where += f": {', '.join(map(str, list(value)[:8]))}"  # its keys
             self.tally.drop(str(error), where=where)
             return

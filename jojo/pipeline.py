@@ -7,7 +7,7 @@ with Encoder(writer) as encoder:
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -114,15 +114,23 @@ def _in_style(
 def _without_verbatim_copies(
     conversations: Iterable[Conversation], options: CommonOptions, tally: Tally
 ) -> Iterator[list[Conversation]]:
-    """Batches, each conversation with its split; of several alike the first stays."""
-    seen = Seen()
+    """Batches, each conversation with its split; of several alike the first stays. The last is
+    held back: it goes to the other split if that would have nothing."""
+    seen, splits = Seen(), Counter[str]()
+    held: list[Conversation] = []
     for batch in _batches(conversations):
         keys = [_set_split(c, options) for c in batch]
         new = seen.add(np.array(keys, dtype=np.uint64))
         copies = [c for c, is_new in zip(batch, new, strict=True) if not is_new]
         if copies:
             tally.drop("exact duplicate", len(copies), copies[0].where)
-        yield [c for c, is_new in zip(batch, new, strict=True) if is_new]
+        *kept, last = held + [c for c, is_new in zip(batch, new, strict=True) if is_new]
+        held = [last]
+        splits.update(c.split for c in kept)
+        yield kept
+    if held and len(splits) == 1 and held[0].split in splits:
+        held[0].split = "val" if held[0].split == "train" else "train"
+    yield held
 
 
 def _without_near_copies(

@@ -192,10 +192,13 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
             reasons = ", ".join(" ".join(r.split()) for r in _left_out(tally.dropped, tally.first))
             raise ValueError(f"nothing is left of {tally.records_in:,} records: {reasons}")
         prompt = _write_example(recipe)
+        sources, first = tally.sources, tally.first
+        if getattr(options, "anonymize", False):  # chats' files are named after people
+            sources, first = [_without_name(source) for source in sources], {}
         quality = examine(sample.conversations(), template, total=kept)
         manifest = writer.commit(
             licence=recipe.licence,
-            sources=[*recipe.sources, *tally.sources],
+            sources=[*recipe.sources, *sources],
             seed=options.seed,
             records_in=tally.records_in,
             dropped=dict(tally.dropped.most_common()),
@@ -203,7 +206,7 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
                 "val_fraction": options.val_fraction,
                 "changed": dict(tally.changed),
                 "skipped": dict(tally.skipped),
-                "first": tally.first,
+                "first": first,
                 "quality": quality.brief(),
             },
         )
@@ -212,6 +215,12 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
     _report(manifest, tally, options.out_dir, prompt, time.perf_counter() - began)
     say("\n".join(f"  {line}" for line in quality.summary()))
     return manifest
+
+
+def _without_name(source: str) -> str:
+    """What Tally.used notes, without the file's name."""
+    _, mark, digest = source.partition(" sha256:")
+    return f"a file{mark}{digest}" if mark else "a folder"
 
 
 def _write_example(recipe: Recipe) -> Path | None:

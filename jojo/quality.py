@@ -37,7 +37,7 @@ CLIP = 110  # characters of an example
 SAMPLE_SEED = 0x5EED
 
 
-Marks = dict[str, dict[int, str]]  # what holds -> the conversations it holds of: "train #3: «…»"
+Marks = dict[str, dict[int, str]]  # what holds -> the conversations it holds of: "train 2: «…»"
 
 
 def examine(
@@ -268,7 +268,7 @@ def spread(values: Sequence[int] | np.ndarray) -> dict:
 
 
 def place(conversation: Conversation, i: int) -> str:
-    return conversation.where or f"{conversation.split or 'sample'} #{i + 1}"
+    return conversation.where or f"{conversation.split or 'sample'} {i:,}"
 
 
 def clip(text: str, length: int = CLIP) -> str:
@@ -292,7 +292,7 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
         nth = i - first[split]
         ids = dataset.ids[split][starts[split][nth] : starts[split][nth + 1]]
         messages = chatml.decode(ids, template)
-        return chatml.Conversation(messages, split, where=f"{split} #{nth + 1:,}")
+        return chatml.Conversation(messages, split, where=f"{split} {nth:,}")
 
     looked_at = [c for i in chosen.tolist() if (c := read(i)).messages]
     whole = None

@@ -84,9 +84,17 @@ _LOST = (  # apostrophes cut out with their word
     (re.compile(r"\b(he|she|it|that|what|there|who|here|let|where|how) s\b"), r"\1's"),
     (re.compile(r"\bim\b"), "i'm"),
     (re.compile(r"\bive\b"), "i've"),
+    (re.compile(r"\b(work(?:s|ed|ing)?) in it\b"), r"\1 in IT"),  # the trade
 )
-# Persona-Chat contracts what cannot be: "guess how old i'm?"
-_CONTRACTED = re.compile(r"\b(i|you|we|they|he|she|it|that)'(m|ve|re|ll|s)(?=[.,?!]|$)")
+# Persona-Chat contracts what cannot be: "guess how old i'm?", "i've two dogs"
+_OWNED = (
+    "an?|the|my|no|some|many|several|lots|plenty|to|zero|one|two|three|four|five|six|seven|eight|"
+    "nine|ten|\\d+|short|long|light|blue|brown|blonde|red|time|amazing"
+)
+_CONTRACTED = re.compile(
+    r"\b(i|you|we|they|he|she|it|that)'(m|ve|re|ll|s)(?=[.,?!]|$)"
+    rf"|\b(i|you|we|they)'(ve)(?= (?:{_OWNED})\b)"
+)
 _FULL = {"m": "am", "ve": "have", "re": "are", "ll": "will", "s": "is"}
 _I = re.compile(r"(?<![\w.'])i(?=$|[^\w.-]|\.(?!\w))(?! ?\.e\b)")
 _NAMES = re.compile(
@@ -123,7 +131,7 @@ def recase(text: str) -> str:
         return text
     for pattern, replacement in _LOST:
         text = pattern.sub(replacement, text)
-    text = _CONTRACTED.sub(lambda m: f"{m[1]} {_FULL[m[2]]}", text)
+    text = _CONTRACTED.sub(lambda m: f"{m[1] or m[3]} {_FULL[m[2] or m[4]]}", text)
     text = _I.sub("I", text)
     text = _NAMES.sub(lambda m: _titled(m[0]), text)
     text = _SHOUTED.sub(lambda m: m[1].upper() + m[2], text)

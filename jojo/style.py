@@ -59,7 +59,7 @@ def load(path: Path) -> Style:
     else:
         import tomli as tomllib
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ValueError(f"style file {path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -107,8 +107,8 @@ def _phrases(entry: dict, key: str, at: str) -> list[str]:
 def _rule(phrase: str, uses: list[str], where: str, name: str) -> Rule:
     words = phrase.lower().replace("’", "'").split()
     pattern, sure = _spoken_and_written(words)
-    before = r"(?<![\w'’-])" if words[0][0].isalnum() else ""
-    after = r"(?![\w-]|['’]\w)" if words[-1][-1].isalnum() else ""
+    before = r"(?<![\w'’-])" if words[0][0].isalnum() else r"(?<!\w)"
+    after = r"(?![\w-]|['’]\w)" if words[-1][-1].isalnum() else r"(?!\w)"
     if where == "alone":
         before = f"(?:{SENTENCE}|(?<=,\\s))"
         # after one's own "!" no comma can follow

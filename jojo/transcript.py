@@ -11,6 +11,7 @@ of the user, which nobody answered, is left out.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jojo.prepare import Tally
 
 NAMES_SHOWN = 20
+LATEST_SECONDS = 1e11  # the year 5138; above, a time is in milliseconds
 MOST_TURNS = 40  # fills a context; a chat without a pause must not be all of a split
 
 
@@ -107,6 +109,17 @@ def _readable(lines: Iterable[ChatLine], tally: Tally, invisible: str) -> Iterat
             yield line
         else:
             tally.skip("no text", where=line.where)
+
+
+def moment(value: object) -> float | None:
+    """Seconds since 1970 of a number, or of one as text; milliseconds are told by their size."""
+    try:
+        time = float(value) if type(value) in (int, float, str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(time):
+        return None
+    return time / 1000 if abs(time) > LATEST_SECONDS else time
 
 
 def whole_characters(text: str) -> str:

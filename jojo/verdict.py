@@ -76,7 +76,7 @@ BAD = (
         "ends without a reply",
         0.02,
         "no reply",
-        "{share} end with what nobody answers: it is read, never learned",
+        "{share} end with what nobody answers: --loss_on assistant never learns it",
     ),
     Sign("over 1024 tokens", 0.1, "too long", "{share} are longer than a window of 1,024 tokens"),
     Sign("over 256 tokens", 0.5, "too long", "{share} are longer than a window of 256 tokens"),
@@ -85,6 +85,7 @@ BAD = (
     Sign("personal data", 0.001, "personal data", "{share} hold an e-mail, phone or card number"),
     Sign("toxic words", 0.005, "toxic words", "{share} hold a word of a list (no judge of tone)"),
 )
+COPIES = ("exact duplicates", "near duplicates", "leak")  # of a sample the others may be elsewhere
 DOCUMENTS_HAVE_NO = ("too long",)  # plain text is cut into windows anyway
 
 
@@ -129,6 +130,7 @@ class Quality:
     def brief(self) -> dict:
         """The same for a manifest: no words out of the conversations themselves."""
         facts = self.facts()
+        facts["figures"] = {k: v for k, v in self.figures.items() if k != "frequent_replies"}
         return {name: facts[name] for name in ("looked_at", "verdict", "figures")} | {
             kind: [finding["name"] for finding in facts[kind]] for kind in ("good", "warnings")
         }
@@ -173,12 +175,16 @@ def judge(
         text = f"{casual} contractions, interjections and the like in 100 words of the replies"
         quality.good.insert(0, Finding("casual talk", text))
     kinds = []
+    sampled = quality.looked_at < quality.total
     for sign in BAD:
         share = shares.get(sign.mark, 0)
         if not share or share < sign.at or (sign.name in DOCUMENTS_HAVE_NO and not quality.is_chat):
             continue
         if sign.name not in [w.name for w in quality.warnings]:
-            found = Finding(sign.name, _text(sign, shares), shown.get(sign.mark, ()))
+            text = _text(sign, shares)
+            if sampled and sign.mark in COPIES:
+                text = f"at least {text}"
+            found = Finding(sign.name, text, shown.get(sign.mark, ()))
             quality.warnings.append(found)
             kinds += [sign.name] if sign.is_kind else []
     if not quality.is_chat and not kinds and sentence <= SIMPLE_SENTENCE:
@@ -269,7 +275,8 @@ def _rows(quality: Quality) -> list[tuple[str, str]]:
     style += (
         f"; formal {share('formal')}, encyclopedic {share('encyclopedic')}, code {share('code')}"
     )
-    repeats = f"exact {share('exact duplicates')}, near {share('near duplicates')}, "
+    repeats = "at least " if quality.looked_at < quality.total else ""
+    repeats += f"exact {share('exact duplicates')}, near {share('near duplicates')}, "
     repeats += f"{share('leak')} of val like one in train"
     distinct = "distinct-1 {}, distinct-2 {}".format(*f["distinct"])
     if quality.is_chat:

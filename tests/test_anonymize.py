@@ -29,6 +29,7 @@ def hidden(text: str, *names: str) -> str:
         ("mail bob.smith+x@mail.example.org.", "mail [e-mail]."),
         ("see https://example.org/bob?q=1, ok", "see [link], ok"),
         ("(www.example.org/a) or example.com/x.", "([link]) or [link]."),
+        ("wa.me/491711234567 t.me/bob shop.com.au, trust.me", "[link] [link] [link], trust.me"),
         ("end.Now it.is v1.2 e.g. a file.py", "end.Now it.is v1.2 e.g. a file.py"),
     ],
 )
@@ -57,6 +58,7 @@ def test_phone_numbers(number: str) -> None:
         "$1,299.99 or 1.000.000,00 EUR, 100.000.000, 10 000 000, 1500",
         "order 20210501 1234, id 123456789012, 1459254786, 555-1234, 1234567",
         "192.168.100.100 28919.8689279 0.1234567890 3.14159265358979 2001:0db8:85a3",
+        "folio 02-3234-153-1160, 02-4204-001-0100",
         "hfaran@hfaranMBP ~/x 40.72, 74.00",
     ],
 )

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from local_server import MISBEHAVIOURS, LocalServer
@@ -215,3 +216,32 @@ def test_a_full_disk_leaves_a_whole_journal(tmp_path, monkeypatch):
     with Journal(path) as journal:
         assert len(journal) == 1
         assert "two" not in journal
+
+
+def test_a_page_in_place_of_the_api_is_not_kept_as_an_unknown_word(tmp_path):
+    class Gone(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b"<html>no such app</html>")
+
+        def log_message(self, *_): ...
+
+    with HTTPServer(("127.0.0.1", 0), Gone) as server, Journal(tmp_path / "a.jsonl") as journal:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        request = Request(f"http://anna:secret@127.0.0.1:{server.server_port}/hello")
+        with pytest.raises(ValueError, match="no such app") as told:
+            ask_all({"hello": request}, journal, Manners(), what="words")
+        assert "hello" not in journal
+        assert "secret" not in str(told.value)
+        server.shutdown()
+
+
+def test_what_is_verbose_goes_to_stderr(server, tmp_path, capfd):
+    requests = {w: Request(f"{server.url}/{w}") for w in ("hello", "nowhere")}
+    with Journal(tmp_path / "a.jsonl") as journal:
+        ask_all(requests, journal, Manners(), what="words", verbose=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "hello: found" in err
+    assert "nowhere: nothing" in err

@@ -260,6 +260,20 @@ def test_answers_are_well_formed():
     assert dictionary.pairs("sprint", [Sense("noun", "()")], 5) == []
 
 
+def test_swear_words_are_neither_told_nor_suggested():
+    fool = Sense("noun", "a foolish person", synonyms=["dickhead", "Bastard", "fool"])
+    assert dictionary.pairs("asshole", [fool], 5) == []
+    assert (
+        'Another word for "idiot" is "fool".' in dict(dictionary.pairs("idiot", [fool], 5)).values()
+    )
+
+
+def test_obsolete_meanings_give_way():
+    old, now = Sense("noun", "obsolete terms for insanity"), Sense("noun", "great folly")
+    assert "insanity" not in str(dictionary.pairs("madness", [old, now], 5))
+    assert "insanity" in str(dictionary.pairs("madness", [old], 5))
+
+
 WORDNET = {  # a few real lines of WordNet 3.0, their frequencies shortened
     "data.noun": [
         "04965179 07 n 01 lightness 0 001 ! 04966339 n 0101 | having a light color  ",

@@ -15,6 +15,7 @@ from local_server import MISBEHAVIOURS, LocalServer, Runs, output
 from jojo import llm
 from jojo.bins import open_dataset
 from jojo.chatml import decode
+from jojo.journal import Journal
 from jojo.prepare import Tally
 from jojo.sources import squad
 from jojo.sources.records import Unusable
@@ -257,6 +258,13 @@ def test_append_keeps_what_is_there_and_asks_only_for_the_rest(server, runs, art
     assert set(server.answered.values()) == {1}
     manifest = output(tmp_path, "knowledge")["manifest"]
     assert manifest["records_in"] == 15 + sum(manifest["dropped"].values())
+    other = [*adding, "--max_questions=1", "--temperature=1"]
+    assert runs.run(RECIPE, *other) == 0
+    sources = output(tmp_path, "knowledge")["manifest"]["sources"]
+    assert [s for s in sources if s.startswith("answers")] == [
+        "answers by tiny, temperature 0.3",
+        "answers by tiny, temperature 1.0",
+    ]
 
 
 def test_settings_that_nothing_was_answered_with_do_not_bind(server, runs, articles, tmp_path):
@@ -283,6 +291,15 @@ def test_reset_asks_everything_anew(server, runs, articles, tmp_path):
     assert runs.run(RECIPE, *few, "--reset") == 1
     assert "0 of 4 questions are answered and saved" in runs.last
     assert not (tmp_path / "knowledge.json").exists()
+
+
+def test_reset_beside_another_run_deletes_nothing(server, runs, articles, tmp_path):
+    assert runs.run(RECIPE, *asking(server, articles, tmp_path)) == 0
+    before = output(tmp_path, "knowledge")
+    with Journal(tmp_path / "raw" / "knowledge.progress.jsonl"):
+        assert runs.run(RECIPE, *asking(server, articles, tmp_path, "--reset")) == 1
+    assert "another run is writing" in runs.last
+    assert output(tmp_path, "knowledge") == before
 
 
 @pytest.mark.parametrize(
@@ -323,6 +340,9 @@ def test_urls_and_keys():
     assert base(OLLAMA_HOST="http://box:99") == "http://box:99/v1"
     assert llm.api_key(None, {"OPENAI_API_KEY": " sk \n"}) == "sk"
     assert llm.api_key(None, {}) is None
+    for address in ("ftp://a", "not a url", "http://"):
+        with pytest.raises(ValueError, match="is no web address"):
+            base(address)
     with pytest.raises(ValueError, match="copy it again") as caught:
         llm.api_key("sk\nsecret", {})
     assert "secret" not in str(caught.value)
@@ -361,6 +381,37 @@ def test_questions_are_tidied():
         squad.tidy_question("dd")
 
 
+def test_who_is_meant_must_stand_in_the_question():
+    assert squad.names_nobody("When did she appear on the cover of GQ?")
+    assert squad.names_nobody("In her music, what comes back?")
+    assert not squad.names_nobody("When did Chopin give his last concert?")
+    assert not squad.names_nobody("Beyonce gave her salary to whom?")
+    assert not squad.names_nobody("Where is the shelter?")
+
+
+def test_what_a_model_replies():
+    def told(text, finish="stop"):
+        return llm.usable(llm.reply(chat(text, finish)))
+
+    assert told("<think>Hm.</think>\n\nIt is Oslo.") == "It is Oslo."
+    assert told("Hm, Oslo?\n</think>\n\nIt is Oslo.") == "It is Oslo."
+    assert told("According to the passage, it is Oslo.") == "it is Oslo."
+    assert told('"It is Oslo."') == "It is Oslo."
+    for text, reason in (
+        (None, "empty"),
+        ("<think>Hm.", "empty"),
+        ("I’m sorry, but I can’t help with that.", "refused"),
+        ("Unfortunately, the passage does not say.", "refused"),
+        ("half of an emoji: \ud83d", "Unicode"),
+    ):
+        with pytest.raises(Unusable, match=reason):
+            told(text)
+    with pytest.raises(Unusable, match="cut by length"):
+        told("It is", "length")
+    with pytest.raises(TypeError):  # asked again
+        llm.reply(chat([{"type": "text", "text": "It is Oslo."}]))
+
+
 def test_an_article_before_the_answer_belongs_to_it(tmp_path):
     context = "It is the Battle of Hastings, won by the Norman duke."
     asked = [
@@ -380,9 +431,12 @@ def test_the_real_slice(realdata, runs, tmp_path):
     assert runs.run(RECIPE, *options) == 0
     manifest = output(tmp_path, "knowledge")["manifest"]
     assert manifest["records_in"] == 4370
-    assert manifest["dropped"] == {"the same question again": 19}
+    dropped = manifest["dropped"]
+    assert dropped["the same question again"] == 19
+    unnamed = dropped["about somebody it does not name"]
+    assert 100 < unnamed < 200
     pairs = all_pairs(tmp_path)
-    assert len(pairs) == 4351
+    assert len(pairs) == 4370 - 19 - unnamed
     assert all(re.search(r"[.!?][\"'”)]*$", answer) for answer in pairs.values())
     assert all(q[0].isupper() or not q[0].islower() for q in pairs)
     assert pairs["Who wrote the early drafts of the script for Spectre?"] == (

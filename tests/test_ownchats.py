@@ -183,6 +183,67 @@ def slack() -> dict[str, str]:
     return {name: json.dumps(value) for name, value in (lists | days).items()}
 
 
+def chatgpt() -> dict[str, str]:
+    """An account's export; every answer was asked for twice, and the second one is shown."""
+
+    def node(parent: str | None, role: str, text: str, **more) -> dict:
+        content = {"content_type": "text", "parts": [text]} | more.pop("content", {})
+        message = {"id": "x", "author": {"role": role, "name": None, "metadata": {}}, "weight": 1.0}
+        message |= {"content": content, "metadata": {}, "recipient": "all"} | more
+        return {"id": "x", "message": message, "parent": parent, "children": []}
+
+    def conversation(messages) -> dict:
+        hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
+        tree = {"root": {"id": "root", "message": None, "parent": None, "children": ["s"]}}
+        tree["s"] = node("root", "system", "", **hidden)
+        tree["about"] = node("s", "user", "I like tea.", **hidden)
+        last = "about"
+        for i, m in enumerate(messages):
+            if m["role"] == "assistant":
+                tree[f"{i}-not"] = node(last, "assistant", "an answer nobody wanted")
+                tree[f"{i}-call"] = node(last, "assistant", "search()", recipient="web")
+                tree[f"{i}-tool"] = node(f"{i}-call", "tool", "found")
+                thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "hm"}]}
+                tree[f"{i}-think"] = node(f"{i}-tool", "assistant", "", content=thoughts)
+                last = f"{i}-think"
+            tree[f"{i}"] = node(last, m["role"], m["content"])
+            last = f"{i}"
+        first = tree["0"]["message"]["content"]
+        image = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
+        first |= {"content_type": "multimodal_text", "parts": [image, *first["parts"]]}
+        answer = tree["1"]["message"]["content"]
+        answer["parts"] = [answer["parts"][0] + "\ue200cite\ue202turn0search0\ue201"]
+        tree["edited"] = node("about", "user", "a question nobody kept")  # stands last
+        facts = {"title": "Tea", "create_time": 1.5, "conversation_id": "c", "id": "c"}
+        return facts | {"mapping": tree, "current_node": last, "is_archived": False}
+
+    data = [conversation(c) for c in CHATS]
+    files = {"conversations.json": data, "user.json": {"id": "u", "email": "x@y.z"}}
+    files |= {"message_feedback.json": [], "shared_conversations.json": [{"id": "c", "title": ""}]}
+    pages = {"chat.html": "<html><body>Hi</body></html>"}
+    return {name: json.dumps(value) for name, value in files.items()} | pages
+
+
+def claude() -> str:
+    def message(i: int, parent: str, m: dict, text: str | None = None) -> dict:
+        said = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": m["content"]}]
+        sender = {"user": "human"}.get(m["role"], m["role"])
+        shown = {"uuid": f"m{i}", "text": text or m["content"], "content": said, "sender": sender}
+        return shown | {"attachments": [], "files": [], "parent_message_uuid": parent}
+
+    def conversation(messages) -> dict:
+        turns = [message(i, f"m{i - 1}" if i else "0000", m) for i, m in enumerate(messages)]
+        turns.insert(1, message(99, "m0", {"role": "assistant", "content": "not this"}))
+        return {"uuid": "c", "name": "Tea", "account": {"uuid": "a"}, "chat_messages": turns}
+
+    old = [{"sender": "human", "text": CHATS[0][0]["content"], "content": []}]  # before branches
+    old += [{"sender": m["role"], "text": m["content"]} for m in CHATS[0][1:]]
+    old[2]["sender"] = "human"
+    return json.dumps(
+        [{"uuid": "o", "name": "", "chat_messages": old}, *map(conversation, CHATS[1:])]
+    )
+
+
 def interviews() -> str:
     def line(when, name, text):
         names = {"senderName": name, "conversationId": "c", "conversationWithName": "x"}
@@ -244,6 +305,9 @@ FORMATS: dict[str, tuple[str | bytes | dict, list]] = {
         ),
         WITH_SYSTEM,
     ),
+    "chatgpt": (chatgpt()["conversations.json"], CHATS),
+    "chatgpt zip": (zipped(chatgpt()), CHATS),
+    "claude": (claude(), CHATS),
     "csv": (table([("question", "answer"), *CONTENTS]), PAIRS),
     "csv with a byte order mark": (table([("user", "bot"), *CONTENTS]).encode("utf-8-sig"), PAIRS),
     "csv of Excel": (table([("user", "bot"), *CONTENTS], "\t").encode("utf-16"), PAIRS),
@@ -264,6 +328,10 @@ FORMATS: dict[str, tuple[str | bytes | dict, list]] = {
     "speaker lines": (written("", "<speaker2>", "<speaker1>", "<|endoftext|>"), CHATS),
     "person lines": (written("", "Person A:", "Person B:", "<|endoftext|>"), CHATS),
     "user and bot lines": (written("\n", "User:", "Bot:", "\n"), CHATS),
+    "user and bot lines of an old Mac": (
+        written("", "User:", "Bot:", "\n").replace("\n", "\r"),
+        CHATS,
+    ),
     "human and assistant lines": (written("", "### Human:", "### Assistant:", "\n\n"), CHATS),
     "you and me lines": (written("", "You:", "Me:", "\n"), CHATS),
     "me and the model": (written("", "**You:**", "**ChatGPT:**", "\n"), CHATS),
@@ -484,6 +552,35 @@ def test_bad_records_among_good_ones(put, prepared) -> None:
     }
 
 
+def test_what_is_left_out_of_chatgpts_export_is_counted(put, prepared) -> None:
+    _, manifest = prepared(put(zipped(chatgpt()), "export.zip"))
+    assert manifest.records_in == 6 + 3
+    assert manifest.notes["skipped"] == {
+        "hidden message": 12,
+        "call of a tool": 12,
+        "turn of a tool": 12,
+        "part that is no text": 12 + 6,
+        "mark of a source": 6,
+    }
+    assert manifest.notes["first"]["mark of a source"] == "export.zip/conversations.json, record 1"
+    assert manifest.dropped == {"a file that is an HTML page": 1, "no known shape": 2}
+
+
+def test_damaged_trees_of_chatgpt_are_dropped(put, prepared) -> None:
+    said = {"author": {"role": "user"}, "content": {"parts": ["hi"]}}
+    around = {"a": {"message": said, "parent": "b"}, "b": {"message": said, "parent": "a"}}
+    odd = {"a": 1, "b": {"message": 2, "parent": []}, "c": {"message": {"author": 3}}}
+    bad = [
+        {"mapping": mapping, "current_node": node}
+        for mapping, node in (({}, None), (around, "a"), (odd, "c"), (odd, 7))
+    ]
+    found, manifest = prepared(
+        put(chatgpt()["conversations.json"][:-1] + f",{json.dumps(bad)[1:]}")
+    )
+    assert plain(found) == plain(CHATS)
+    assert manifest.dropped == {"no turn with text": 3, "no assistant turn": 1}
+
+
 def test_encodings(put, prepared) -> None:
     words = [
         "Café für zwei, “bitte”",
@@ -599,11 +696,37 @@ def test_anonymize_works_on_every_kind(put, prepared) -> None:
         assert manifest.notes["changed"]["links replaced"] >= 6
 
 
+def test_anonymized_files_are_not_named_in_the_manifest(put, prepared) -> None:
+    chat = whatsapp("%d/%m/%Y, %H:%M - ")
+    path = put(f"{chat}\n{chat.splitlines()[0][:20]}Bob: <Media omitted>", "Chat with Dora.txt")
+    for hidden in (False, True):
+        _, manifest = prepared(path, anonymize=hidden, me="Bob")
+        assert manifest.notes["skipped"]["no text (an attachment)"] == 1
+        told = str((manifest.sources, manifest.notes["first"]))
+        assert ("Dora" in told, "sha256:" in told) == (not hidden, True)
+
+
 def test_a_file_given_twice_is_read_once(put, prepared, tmp_path) -> None:
     path = put(whatsapp("%d/%m/%Y, %H:%M - "), "w.txt")
     found, manifest = prepared(path, path, path.parent, me="Bob")
     assert plain(found) == plain(CHATS)
     assert manifest.dropped == {"a file that was given twice": 2}
+
+
+def test_chats_of_one_name_stay_apart(put, prepared) -> None:
+    def said(name: str, minute: int) -> str:
+        who = (name, "Bob") * 2
+        return "".join(
+            f"13/1/21, 12:{minute + 2 * i:02} - {w}: {name} {i}\n" for i, w in enumerate(who)
+        )
+
+    paths = [put({"_chat.txt": said(*x)}, x[0]) for x in (("Anna", 0), ("Carl", 1))]
+    expected = [
+        [(("user", "assistant")[i % 2], f"{name} {i}") for i in range(4)]
+        for name in ("Anna", "Carl")
+    ]
+    found, _ = prepared(*(path / "_chat.txt" for path in paths), me="Bob")
+    assert plain(found) == expected
 
 
 def test_limit(put, prepared) -> None:
@@ -635,6 +758,8 @@ NOTHING = {
     "folder": ({"x/.hidden": "x"}, "holds no files"),
     "empty.jsonl": ("", "empty.jsonl: an empty file"),
     "letter.pdf": (b"%PDF-1.4", "letter.pdf: a file that is a PDF"),
+    "call.srt": ("1\r\n00:00:01,000 --> 00:00:02,000\r\nHi", "a file that is a subtitle file"),
+    "call.vtt": (b"\xef\xbb\xbfWEBVTT\n\n00:01.000 --> 00:02.000\nHi", "that is a subtitle file"),
     "voice.ogg": (b"OggS\0", "a file that is audio or video"),
     "chat.db": (b"SQLite format 3\0", "a file that is a SQLite database"),
     "bomb.zip": (zipped({"x": b"0" * (17 << 20)}), "grows beyond all measure"),
@@ -642,6 +767,7 @@ NOTHING = {
     "broken.jsonl": ('{"messages": [\n' * 3, "1 malformed JSON (first: broken.jsonl, record 1)"),
     "users.jsonl": (lines({"messages": c[:1]} for c in CHATS), "6 no assistant turn"),
     "shape.json": (json.dumps([{"a": 1}] * 3), "3 no known shape (first: shape.json, record 1: a)"),
+    "nothing.json": ("{}", "1 no known shape (first: nothing.json, record 1)"),
     "notices.txt": ("1/2/21, 12:00 - Anna: <Media omitted>\n", "holds no messages (no text"),
 }  # fmt: skip
 

@@ -230,6 +230,10 @@ def test_help_is_quick(name: str, tmp_path: Path) -> None:
 def test_little_data_still_has_both_splits(tmp_path: Path, capsys) -> None:
     manifest = prepare(recipe([chat(1), chat(2)]), PrepareOptions(out_dir=tmp_path))
     assert manifest.conversations == {"train": 1, "val": 1}
+    for n in (2, 3):  # the same where it is streamed
+        few = recipe([*map(chat, range(1, n + 1))] * 2, near_duplicates=False)
+        manifest = prepare(few, PrepareOptions(out_dir=tmp_path, val_fraction=1e-9, name="few"))
+        assert manifest.conversations == {"train": n - 1, "val": 1}
     only = Conversation([*chat(1).messages, *chat(2).messages, *chat(3).messages])
     manifest = prepare(recipe([only]), PrepareOptions(out_dir=tmp_path, name="one"))
     assert manifest.conversations == {"train": 1, "val": 1}

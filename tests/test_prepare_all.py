@@ -167,6 +167,7 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
     [
         ("--dataset mine", 2, "a mixture takes two sets or more"),
         ("--dataset ,", 2, "a mixture takes two sets or more"),
+        ("--weights 3,1", 2, "--weights of what?"),
         ("--dataset mine,mine", 2, "names mine twice"),
         ("--dataset mine,chitchat --weights 1", 2, "gives 1 numbers for 2 sets"),
         ("--dataset mine,chitchat --weights 1,0", 2, "'0' is not a number above 0"),

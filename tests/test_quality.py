@@ -109,7 +109,7 @@ def test_each_warning_fires_on_what_is_made_for_it(name: str) -> None:
     extra = {"formal documents"} if name == "raw encyclopedia" else set()
     assert {name} <= set(found) <= {name} | extra
     assert len(found[name].examples) == min(3, 600 // every)
-    assert found[name].examples[0].startswith("train #1: ")
+    assert found[name].examples[0].startswith("train 0: ")
     assert name in quality.verdict
 
 
@@ -127,8 +127,8 @@ def test_copies_and_leaks() -> None:
     assert shares["exact duplicates"] == round(1 / 600, 5)
     assert shares["leak"] == 1  # of the one in val
     leak = next(w for w in quality.warnings if w.name == "leakage")
-    assert leak.examples[0].startswith("val #11: «So ")
-    assert leak.examples[0].endswith(" is like train #4")
+    assert leak.examples[0].startswith("val 10: «So ")
+    assert leak.examples[0].endswith(" is like train 3")
 
 
 def test_few_and_repetitive() -> None:
@@ -143,6 +143,9 @@ def test_a_sample_tells_of_how_many(clean) -> None:
     sample = examine(casual(100), "chatml", total=90_000)
     assert "tiny" not in warnings(sample)
     assert sample.summary()[0].endswith("(100 of 90,000 conversations looked at)")
+    copied = examine([*casual(100), casual(1)[0]], "chatml", total=90_000)
+    found = next(w for w in copied.warnings if w.name == "duplicates")
+    assert found.text == "at least 1% stand there more than once"
     assert clean.summary() == [
         "quality: good chat data: casual talk, multi-turn flow (600 conversations)"
     ]
@@ -181,6 +184,12 @@ def test_facts_are_plain_json(clean) -> None:
     facts = json.loads(json.dumps(clean.facts()))
     assert facts["verdict"] == clean.verdict
     assert facts["figures"]["shares"]["several exchanges"] == 1
+
+
+def test_a_manifest_has_no_words_of_the_conversations() -> None:
+    quality = examine([chat(f"Say {i}", "My secret.") for i in range(40)], "chatml")
+    assert "secret" in str(quality.facts())
+    assert "secret" not in str(quality.brief())
 
 
 def test_examples_are_as_many_as_asked_for() -> None:

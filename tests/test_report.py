@@ -42,8 +42,7 @@ def test_report_in_words(dataset) -> None:
     assert done.stdout.startswith("few: 63 conversations, template chatml\nverdict: good chat data")
     assert "  leakage: 14.3% of val stand in train too" in done.stdout
     assert (
-        "      val #7: «Who are you, number 3 of 9 and 21? / I'm 3.» is like train #4"
-        in done.stdout
+        "      val 6: «Who are you, number 3 of 9 and 21? / I'm 3.» is like train 3" in done.stdout
     )
     assert "  duplicates: 4.8% stand there more than once" in done.stdout
 
@@ -63,7 +62,7 @@ def test_a_sample_still_finds_all_verbatim_copies(dataset) -> None:
     assert shares["exact duplicates"] == round(3 / 63, 5)
     assert shares["leak"] == round(1 / 7, 5)
     leak = next(w for w in found.warnings if w.name == "leakage")
-    assert leak.examples == ("val #7: «Who are you, number 3 of 9 and 21? / I'm 3.»",)
+    assert leak.examples == ("val 6: «Who are you, number 3 of 9 and 21? / I'm 3.»",)
     again = quality.examine_dataset(open_dataset("few", dataset), sample=5)
     assert again.facts() == found.facts()
 

@@ -15,6 +15,7 @@ CHAT = [  # minutes, who, text
     *((0, "Anna", "hi"), (1, "Bob", "hello"), (2, "Anna", "tea?"), (3, "Bob", "yes\nplease")),
     *((900, "Anna", "late?"), (901, "Bob", "no"), (902, "Anna", "good"), (903, "Carl", "ok")),
 ]
+CLOCK = [("00", "Anna"), ("01", "Bob")]
 
 
 def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -77,9 +78,46 @@ def test_a_whatsapp_export_does_as_well(tmp_path: Path) -> None:
     assert "<speaker2> tea?\n<speaker1> yes please\n" in "".join(written(tmp_path)[:2])
 
 
+def test_in_an_encoding_of_old(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    lines = [f"1/{13 + i}/21, 12:{m} - {w}: café {i}" for i in (0, 1) for m, w in CLOCK]
+    path.write_text("\n".join(lines), encoding="cp1252")
+    done = run("--data_path", path, "--as", "Bob", "--out_dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "changed: decoded as CP1252" in done.stderr
+    assert sorted(written(tmp_path)[:2]) == [
+        f"<speaker2> café {i}\n<speaker1> café {i}\n<|endoftext|>" for i in (0, 1)
+    ]
+
+
+def test_of_records_the_assistant_is_speaker1(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    turns = [("system", "Be kind."), ("user", "hi"), ("system", "Be short."), ("user", "tea?")]
+    records = [
+        [*turns, ("assistant", "yes")],
+        [("user", "late?"), ("assistant", "no"), ("user", "good")],
+    ]
+    messages = [[{"role": r, "content": c} for r, c in record] for record in records]
+    path.write_text("\n".join(json.dumps({"messages": m}) for m in messages))
+    done = run("--data_path", path, "--out_dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    train, val, manifest = written(tmp_path)
+    assert sorted([train, val]) == [
+        "<speaker2> hi tea?\n<speaker1> yes\n<|endoftext|>",
+        "<speaker2> late?\n<speaker1> no\n<|endoftext|>",
+    ]
+    assert manifest["notes"]["skipped"] == {
+        "a system message (no speaker)": 2,
+        "last turn without a reply": 1,
+    }
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     path = interview(tmp_path / "i.json", outgoing=None)
     (tmp_path / "bad.json").write_text('{"a":')
+    text, records = tmp_path / "tale.txt", tmp_path / "records.jsonl"
+    text.write_text("Once upon a time.")
+    records.write_text(json.dumps({"user": "hi", "bot": "ho"}))
     for args, code, problem in (
         (
             ("--data_path", path, "--as", "Zoe"),
@@ -87,7 +125,9 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
             "--as 'Zoe' matches nobody; the names found are Anna",
         ),
         (("--data_path", tmp_path / "none.json"), 1, "none.json does not exist"),
-        (("--data_path", tmp_path / "bad.json"), 1, "bad.json is no valid JSON"),
+        (("--data_path", tmp_path / "bad.json"), 1, "malformed JSON (first: bad.json, record 1)"),
+        (("--data_path", text), 1, "tale.txt is plain text, in which nobody speaks"),
+        (("--data_path", records, "--as", "Bob"), 1, "--as 'Bob' names nobody"),
         (("--data_path", path, "--gap", "long"), 1, "--gap 'long' is no time"),
         (("--data_path", path, "--me", "Bob"), 2, "--me"),
         (("--data_path", path, "--system", "x"), 2, "--system"),

@@ -75,6 +75,11 @@ def test_whole_words_and_case(style) -> None:
     assert rules.apply("so I'll go") == (r"so kitty \1 go", ["cat"])
 
 
+def test_marks_at_the_ends_and_a_byte_order_mark(style) -> None:
+    rules = style('\ufeff[[rule]]\ninstead_of = "C++"\nuse = "Rust"')
+    assert rules.apply("C++, C++11, (C++)!")[0] == "Rust, C++11, (Rust)!"
+
+
 def test_short_and_long_forms_are_one(style) -> None:
     rules = style('[[rule]]\ninstead_of = ["we cannot", "it isn\'t"]\nuse = "x"')
     for said in ("we cannot", "We can't", "we can not", "it is not", "it isn’t"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jojo.config import seconds
 from jojo.prepare import Tally
-from jojo.transcript import ChatLine, ExportOptions, conversations
+from jojo.transcript import ChatLine, ExportOptions, conversations, moment
 
 HOUR = 3600.0
 
@@ -245,3 +245,12 @@ def test_every_message_is_used_skipped_or_dropped(drawn) -> None:
         times = [lines[int(t)].time for m in c.messages for t in m["content"].split("\n")]
         assert times == sorted(times)
         assert all(b - a <= 6 * HOUR for a, b in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(1.5e9, 1.5e9), ("1500000000", 1.5e9), (1_500_000_000_123, 1_500_000_000.123), (-5, -5.0)]
+    + [(value, None) for value in (10**400, "nan", float("inf"), "soon", None, True, [1])],
+)
+def test_moments(value, seconds):
+    assert moment(value) == seconds

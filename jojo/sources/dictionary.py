@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jojo.wording import TOXIC
+
 if TYPE_CHECKING:
     from jojo.prepare import Tally
 
@@ -74,7 +76,10 @@ UNWANTED = re.compile(
     r"|derogatory|disparaging|pejorative|vulgar (?:term|slang)|sexual intercourse|coitus",
     re.IGNORECASE,
 )
-OLD = re.compile(r"^\([^)]*\b(?:archaic|obsolete|rare|dated|historical)\b", re.IGNORECASE)
+OLD = re.compile(
+    r"^\([^)]*\b(?:archaic|obsolete|rare|dated|historical)\b|^(?:archaic|obsolete) terms?\b",
+    re.IGNORECASE,
+)
 # how an example begins, or what it holds, that is a sentence and not a phrase
 SUBJECT = re.compile(
     r"(?:i|he|she|it|they|we|you|there|who|what|how|don't|please|let's|this|these)\b", re.IGNORECASE
@@ -195,6 +200,8 @@ def _is_form(word: str, words: set[str]) -> bool:
 
 def pairs(word: str, senses: Sequence[Sense], seed: int) -> list[tuple[str, str]]:
     """(question, answer) about a word, each kind in one phrasing, which the seed chooses."""
+    if word in TOXIC:
+        return []
     told = _told(senses)
     answers: dict[str, str | None] = {
         "meaning": _meaning(word, told),
@@ -290,6 +297,7 @@ def _words_answer(word: str, told: list[list[Sense]], kind: str) -> str | None:
     for sense in (s for group in groups for s in group):
         others = dict.fromkeys(getattr(sense, kind))
         words = [w for w in others if w and word not in w.lower() and not SPECIES.match(w)]
+        words = [w for w in words if w.lower() not in TOXIC]
         if words:
             quoted = [f'"{w}"' for w in words[:WORDS_TOLD]]
             if kind == "antonyms":

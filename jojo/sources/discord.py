@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TALK = {"Default", "Reply", "0", "19"}  # other types are notices; old exports number them
 STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(.*)")
-RAW = re.compile(r"<(?:a?(:\w+:)\d+|@[!&]?(\d+)|#(\d+)|t:(\d+)(?::\w)?)>")
+RAW = re.compile(r"<(?:a?(:\w+:)\d+|@[!&]?(\d+)|#(\d+)|t:(\d{1,11})(?::\w)?)>")
 
 
 def matches(data: object) -> bool:

@@ -30,6 +30,7 @@ MAGIC = (  # how files begin that hold no text, and what people call them
     (rb"\s*(?i:<!doctype html|<html)", "an HTML page"),
     (rb"\s*<\?xml", "an XML file"),
     (rb"BEGIN:VC", "a contact card or calendar"),
+    (rb"(?:\xef\xbb\xbf)?(?:WEBVTT|\d+\r?\n\d\d:\d\d:\d\d,\d{3} -->)", "a subtitle file"),
 )
 OFFICE = ("[Content_Types].xml", "mimetype")  # members of .docx and the like, of .odt and .epub
 CONTROL = re.compile("[\0-\b\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
@@ -55,7 +56,7 @@ def kind(path: Path) -> str:
     records = kind_of(path)
     if records == "parquet":
         return _kind_of_records(path)
-    with open_text(path) as text:
+    with open_text(path, newline=None) as text:
         head = text.read(HEAD_CHARACTERS)
     if whatsapp.matches(head):
         return "whatsapp"

@@ -58,6 +58,9 @@ def sharegpt(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
             content = unescaped(message["content"])
             if content != message["content"]:
                 tally.change("turns freed of Markdown escapes")
+            if message["role"] == "assistant" and not any(m["role"] == "user" for m in messages):
+                skip("reply to a question of another part")  # long chats were cut into several
+                continue
             messages.append({"role": message["role"], "content": content})
         return messages
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jojo.transcript import ChatLine
+from jojo.transcript import ChatLine, moment
 
 if TYPE_CHECKING:
     from jojo.prepare import Tally
@@ -34,9 +34,9 @@ def read(data: list, where: str, tally: Tally) -> Iterator[ChatLine]:
         elif not message["text"].strip():
             tally.skip("no text", where=at)
         else:
-            time, outgoing = message.get("timestamp"), message.get("outgoing")
+            outgoing = message.get("outgoing")
             yield ChatLine(
-                time=float(time) if type(time) in (int, float) else None,
+                time=moment(message.get("timestamp")),
                 author=message["senderName"],
                 text=message["text"],
                 where=at,

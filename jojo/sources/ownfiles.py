@@ -10,11 +10,13 @@ open, those within them too, up to NESTED deep. A file given twice is read once.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +26,7 @@ from typing import NamedTuple
 
 from jojo.download import MAX_RATIO, RATIO_FREE_BYTES, unpack
 from jojo.prepare import Tally
-from jojo.sources import discord, exports, interviews, slack, telegram
+from jojo.sources import discord, interviews, slack, telegram
 from jojo.sources.filekinds import HEAD_CHARACTERS, is_archive, kind, what_else
 from jojo.sources.records import DOCUMENT_MIB, EmptyFile, Unusable, read_records
 from jojo.sources.rows import grouped
@@ -32,8 +34,8 @@ from jojo.sources.textfile import DAMAGE, Text, open_text
 
 KINDS = (
     "exports of WhatsApp (text), Telegram (JSON), Discord (DiscordChatExporter JSON) and Slack "
-    "(zip); JSON, JSON lines, CSV, TSV and parquet with messages, instructions or questions; "
-    "ChatML; User:/Bot: and Name: lines; plain text"
+    "(zip), ChatGPT and Claude; JSON, JSON lines, CSV, TSV and parquet with messages, "
+    "instructions or questions; ChatML; User:/Bot: and Name: lines; plain text"
 )
 NESTED = 3  # archives within archives
 PASSED_OVER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
@@ -42,6 +44,7 @@ DOCUMENT = re.compile(
     r"""\A\s*\{(?:\s*"guild"\s*:|(?s:.*?)"type"\s*:\s*"\w+",\s*"id"\s*:|\s*"about"\s*:|"""
     r"""(?s:.*)"personal_information"\s*:)"""
 )
+BAD_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\x([0-9A-F]{2})")  # Telegram writes \x0F, JSON \u000F
 
 
 class Fault(NamedTuple):
@@ -71,6 +74,7 @@ class Found:
         self.files: list[File] = []
         self.faults: list[Fault] = []
         self._paths = paths
+        self._names = Counter(path.name for path in paths)
         self._seen: set[tuple[int, int]] = set()
         self._left = 0  # bytes that the archives within an archive may still unpack to
         self._temporary = tempfile.TemporaryDirectory(prefix="jojo-")
@@ -110,6 +114,8 @@ class Found:
         if not path.exists():
             raise ValueError(f"{path} does not exist: give a file, a folder or a zip")
         name = path.name or path.resolve().name
+        if self._names[path.name] > 1:  # a chat is known by it, and iOS calls each _chat.txt
+            name = path.as_posix()
         if path.is_dir():
             self._look_into(path, name, NESTED)
         elif path.is_file():
@@ -197,7 +203,7 @@ def values(file: File, tally: Tally) -> Iterator[tuple[str, object]]:
     if _is_document(file):
         with file.opened(tally) as text:
             try:
-                value = exports.loads(text.read())
+                value = _loads(text.read())
             except (ValueError, RecursionError):  # several objects, or damaged: see below
                 value = None
         if export_of(value):
@@ -210,6 +216,13 @@ def values(file: File, tally: Tally) -> Iterator[tuple[str, object]]:
     elif first:
         for where, value in grouped(chain([first], records)):
             yield file.name + where.removeprefix(file.path.name), value
+
+
+def _loads(text: str) -> object:
+    """JSON, of Telegram too."""
+    if "\\x" in text:
+        text = BAD_ESCAPE.sub(r"\1\\u00\2", text)
+    return json.loads(text, strict=False)
 
 
 def _is_document(file: File) -> bool:

@@ -5,7 +5,7 @@
 The shape is told by the keys. Chats: {"messages": [{"role", "content"}]} (OpenAI's fine-tuning
 files too), ShareGPT's {"conversations": [{"from", "value"}]}, lists of {"user", "bot"}, trees of
 OpenAssistant. Single questions: instruction/input/output, context/user/assistant, prompt/completion
-and the like.
+and the like. What ChatGPT and Claude export of somebody's chats is read, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from jojo.sources import aichats
 from jojo.sources.markup import plain_text
 from jojo.sources.records import Unusable
 
@@ -33,7 +34,7 @@ SPEAKERS = {
 }
 ROLE_OF = {name: role for role, names in SPEAKERS.items() for name in names}
 TURNS = ("messages", "conversations", "conversation", "dialog", "dialogue", "turns", "utterances")
-ROLE_KEYS = ("role", "from", "speaker")
+ROLE_KEYS = ("role", "from", "speaker", "sender")
 TEXT_KEYS = ("content", "value", "text")
 ASKED = ("instruction", "user", "human", "prompt", "question")
 ANSWERED = ("output", "response", "assistant", "bot", "gpt", "completion", "answer")
@@ -55,6 +56,10 @@ def messages_of(record: object, skip: Skip = _ignore) -> list[Message]:
     fields = {str(k).strip().lower(): v for k, v in record.items()}
     if isinstance(fields.get("prompt"), dict) and "replies" in fields["prompt"]:
         return oasst_best_path(fields, lang=None)
+    if isinstance(fields.get("mapping"), dict):
+        return aichats.chatgpt(fields, skip)
+    if isinstance(fields.get("chat_messages"), list):
+        return _turns(aichats.claude(fields), skip)
     system = _text(fields, ("system", "system_prompt"))
     if isinstance(fields.get("prompt"), list):  # TRL: turns in both
         fields["messages"] = [*fields["prompt"], *_listed(fields.get("completion"))]
@@ -154,7 +159,7 @@ def _turn(role: str, fields: dict, skip: Skip) -> list[Message]:
     if role == "tool":
         skip("turn of a tool")
         return []
-    key = next((k for k in TEXT_KEYS if k in fields), None)
+    key = next((k for k in TEXT_KEYS if fields.get(k)), None)  # Claude has `content` and `text`
     content = fields.get(key)
     if isinstance(content, list):  # OpenAI's content parts
         parts = [p.get("text") if isinstance(p, dict) else p for p in content]

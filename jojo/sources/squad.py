@@ -51,6 +51,7 @@ AFTER = re.compile(
     r"when|where|which|while|who|with)\b"
 )
 AIM = re.compile(r"\b(?:aim|basis|focus|goal|plan|purpose|reason|role)s?\b")
+SOMEBODY = re.compile(r"\b(?:she|her|hers|he|his|him)\b", re.IGNORECASE)
 LONGEST = 8  # words of an answer that is put into a sentence
 
 
@@ -127,6 +128,15 @@ def tidy_question(text: str) -> str:
     if text[-1].isalnum() and ASKS.match(text):
         text += "?"
     return text[0].upper() + text[1:]
+
+
+def names_nobody(question: str) -> bool:
+    """Whether it is about a "she" or "he" whom only the paragraph names."""
+    if not (somebody := SOMEBODY.search(question)):
+        return False
+    asks = ASKS.match(question)
+    before = question[asks.end() if asks else 0 : somebody.start()]
+    return not re.search(r"\b[A-Z]", before)
 
 
 def key_of(question: str) -> str:

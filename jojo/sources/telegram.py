@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from jojo.transcript import ChatLine
+from jojo.transcript import ChatLine, moment
 
 if TYPE_CHECKING:
     from jojo.prepare import Tally
@@ -96,10 +96,8 @@ def _text(text: str | list) -> str:
 
 def _time(message: dict) -> float | None:
     """Seconds since 1970; old exports have only the local time."""
-    try:
-        return float(message["date_unixtime"])
-    except (KeyError, ValueError, TypeError):
-        pass
+    if (time := moment(message.get("date_unixtime"))) is not None:
+        return time
     try:
         local = datetime.fromisoformat(message["date"])
     except (KeyError, ValueError, TypeError):

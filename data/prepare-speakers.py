@@ -63,7 +63,7 @@ def speakers(options: SpeakersOptions, tally: Tally) -> Iterator[Conversation]:
 
 
 def only_json(folder: Path) -> Path:
-    """The single JSON file in it, as the guide to transfer learning has it."""
+    """The single JSON file in it."""
     found = sorted(folder.glob("*.json")) if folder.is_dir() else []
     if len(found) != 1:
         raise ValueError(

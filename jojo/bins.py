@@ -114,7 +114,7 @@ class DatasetWriter:
                 raise ValueError(
                     f"{self.name}: no conversation is left for the {split} split "
                     f"({self.tokens['train']:,} train and {self.tokens['val']:,} val tokens): "
-                    "give more data or another --val_fraction"
+                    "give more conversations, or a recipe another --val_fraction"
                 )
         for file in self._files.values():
             file.flush()

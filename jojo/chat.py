@@ -52,7 +52,7 @@ class Chat:
         """Add a user message and stream the reply; it is remembered when the stream ends."""
         prefix = self.template.prefix["user"]
         if self.template.stop_text and text.startswith(prefix):
-            text = text[len(prefix) :]  # "Person A: Hello" is what the guide types
+            text = text[len(prefix) :]  # "Person A: Hello" is what people type
         self.messages.append({"role": "user", "content": text.strip()})
         try:
             yield from self.answer()

@@ -1,4 +1,4 @@
-"""From figures to a verdict, in the terms of the guide on chat data; and how it is printed.
+"""From figures to a verdict in plain terms, and how it is printed.
 
 A threshold is a share of the conversations that were looked at, unless it says otherwise. They
 were set by reading DailyDialog, chit-chat, TinyStories, Alpaca and ShareGPT: see LOG.md.

@@ -48,7 +48,7 @@ def test_tsuki_leaves_alone(text: str) -> None:
 
 
 def test_the_guides_table_is_complete() -> None:
-    """Every row of the guide's table: what stands left becomes what stands right."""
+    """Every row of the shipped table: what stands left becomes what stands right."""
     said = {TSUKI.apply(f"However, it rains on day {i}.")[0].split(",")[0] for i in range(40)}
     assert said == {"But yeah", "Still though"}
 

@@ -102,8 +102,9 @@ def tokie_agrees(text: str) -> bool:
 def tokie_agrees_on_all(texts: Sequence[str]) -> bool:
     """The same for many texts at once; looks at their rarer characters alone, so it is quick."""
     # text by text: joined, a few curly quotes would make 8 MB of wide characters of each batch
-    rare = b"".join([text.encode().translate(None, delete=_SAFE) for text in texts])
-    return not rare or tokie_agrees(rare.decode())
+    encoded = (text.encode("utf-8", "surrogatepass") for text in texts)
+    rare = b"".join([data.translate(None, delete=_SAFE) for data in encoded])
+    return not rare or tokie_agrees(rare.decode("utf-8", "surrogatepass"))
 
 
 class StreamDecoder:

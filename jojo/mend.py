@@ -77,10 +77,13 @@ _AFTER_I = (
 )
 
 WORDS = (  # apostrophes inside words, and spaced abbreviations
-    # a mark that begins an utterance
-    rule("", r"^(?:(?:[,;:][.,;:]*|\.) )+(?!\.)", ""),
-    # a label that names the speaker: "A :: You must be Wily", "Mr . : Here"
-    rule(":", r"^(?:[A-Z] ::|(?:Mr|Mrs|Ms) ?\. :) *", ""),
+    # what begins an utterance: loose marks, and labels that name the speaker ("A :: You must be
+    # Wily", "Mr . : Here")
+    rule(
+        "",
+        r"^(?:(?:(?:[,;:][.,;:]*|\.) )+(?!\.)|(?:[A-Z] ::|(?:Mr|Mrs|Ms) ?\. :) *)+",
+        "",
+    ),
     # escaped quotes: "won \ ' t"
     rule("\\", r"\\ ?(?=')", ""),
     # o ' clock, also written 0 ' clock

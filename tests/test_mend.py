@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jojo.mend import mend
@@ -78,6 +78,7 @@ FRAGMENTS += '"|(|)|-|/|。|I|a|the boys|www.x.com|Well|l can|  |“ Hi ”'
 
 
 @settings(max_examples=500)
+@example("Mr . : ; don ’ t")  # a label, then a loose mark
 @given(st.lists(st.sampled_from(FRAGMENTS.split("|")), max_size=12).map(" ".join))
 def test_mending_twice_is_mending_once(text: str) -> None:
     once = mend(text)

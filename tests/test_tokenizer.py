@@ -259,7 +259,7 @@ def test_no_network_is_needed(tmp_path):
 
 def test_many_texts_at_once_take_the_slow_way_where_one_needs_it():
     texts = ["plain text.\n"] * 20_000
-    for odd in ("\t's", "Ⓐ", "it\x00s", "a\u2028b", "naïve “quotes” 你好 🙂"):
+    for odd in ("\t's", "Ⓐ", "it\x00s", "a\u2028b", "half \ud83d", "naïve “quotes” 你好 🙂"):
         many = [*texts, odd]
         ids, lengths = tokenizer.encode_batch(many)
         assert ids[-int(lengths[-1]) :].tolist() == tokenizer.encode(odd)

@@ -71,12 +71,9 @@ def encode_batch(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     if fast is None:
         return _flatten(reference().encode_ordinary_batch(list(texts), num_threads=2))
     if tokie_agrees_on_all(texts):
-        slow = []
-    else:
-        slow = [i for i, text in enumerate(texts) if not tokie_agrees(text)]
-    if not slow:
         ids, lengths = fast.encode_batch_flat(texts, add_special_tokens=False)
         return ids.astype(np.uint16), lengths.astype(np.int64)
+    slow = [i for i, text in enumerate(texts) if not tokie_agrees(text)]
     taken = set(slow)
     quick = [text for i, text in enumerate(texts) if i not in taken]
     ids, lengths = fast.encode_batch_flat(quick, add_special_tokens=False)

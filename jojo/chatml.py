@@ -122,8 +122,9 @@ def _wrap(
     last = np.zeros(len(lengths), dtype=np.int64)  # 1 where a text ends its conversation
     ends_at = np.cumsum(turns)
     last[ends_at[turns > 0] - 1] = 1
-    stops = np.cumsum(lengths + len(before) + len(after) + last)
-    starts = stops - (lengths + len(before) + len(after) + last)
+    sizes = lengths + len(before) + len(after) + last
+    stops = np.cumsum(sizes)
+    starts = stops - sizes
     total = int(stops[-1]) if len(stops) else 0
     out = np.full(total, ENDOFTEXT, dtype=np.uint16)
     ordinary = np.ones(total, dtype=bool)

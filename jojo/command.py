@@ -64,16 +64,10 @@ def _usage_error(box: str) -> str:
 
 def read_toml(options: type, path: Path) -> dict:
     """`name = value` lines for the dataclass `options`; ValueError on a name it does not have."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = parse_toml(path)
     except FileNotFoundError:
         raise ValueError(f"config file {path} does not exist{_nearby_configs(path)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
     kinds = typing.get_type_hints(options)
     for name, value in values.items():
         if name not in kinds:
@@ -82,6 +76,18 @@ def read_toml(options: type, path: Path) -> dict:
             raise ValueError(f"{path}: unknown name {name!r}{hint}")
         values[name] = _fitting(kinds[name], value, f"{path}: {name} = {value!r}")
     return values
+
+
+def parse_toml(path: Path, what: str = "valid TOML", encoding: str = "utf-8") -> dict:
+    """What stands in a TOML file; ValueError for one that is not `what`, FileNotFoundError."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding=encoding))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not {what}: {' '.join(str(error).split())}") from error
 
 
 def _fitting(kind: object, value: object, what: str) -> object:

@@ -115,10 +115,7 @@ class TrainConfig:
             "resume_seconds": (0.0, 1e30),
         }
         check_seed(self.seed)
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
+        check_ranges(self, ranges)
         if self.epochs is not None and self.time_budget is not None:
             raise ValueError("--epochs and --time_budget exclude each other: give one")
         if self.resume and self.overwrite:
@@ -173,10 +170,7 @@ class SamplingOptions:
             "repetition_penalty": (0.01, 100.0),
             "max_tokens": (1, 1 << 30),
         }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                value = getattr(self, name)
-                raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
+        check_ranges(self, limits)
 
 
 @dataclass(kw_only=True)
@@ -255,6 +249,14 @@ class BenchConfig:
     """gen: size of the model."""
     tokens: int = 512
     """gen: tokens to generate."""
+
+
+def check_ranges(options: object, ranges: dict[str, tuple[float, float]]) -> None:
+    """ValueError for the first option that is set and lies outside its range."""
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
 
 
 def check_seed(seed: int | None) -> None:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from jojo.command import parse_toml
 from jojo.refine import Rule, reword
 
 KEYS = ("instead_of", "use", "where")
@@ -54,16 +54,10 @@ class Style:
 
 def load(path: Path) -> Style:
     """Read a style file; ValueError, in one line, with what to mend."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        raw = parse_toml(Path(path), encoding="utf-8-sig")
     except FileNotFoundError:
         raise ValueError(f"style file {path} does not exist") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {' '.join(str(error).split())}") from error
     _refuse_unknown(raw, ("rule",), str(path))
     entries = raw.get("rule")
     if (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -44,6 +45,13 @@ class LocalServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def kill_ten_times(self, kill, seed: int) -> None:
+        """From here on: before it answers, amid an answer, or some time after a request began."""
+        rng = random.Random(seed)
+        self.kill, self.since_kill = kill, 0
+        phases = [("before", 0.0), ("body", 0.0), ("before", 0.02)]
+        self.kills.extend((rng.randint(1, 4), *rng.choice(phases)) for _ in range(10))
 
     def arrive(self) -> tuple[bool, tuple[str, float] | None]:
         """Whether the limit is broken, and how the client is to be killed now."""

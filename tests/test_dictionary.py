@@ -116,12 +116,8 @@ def test_killed_ten_times_the_output_is_the_same(server, runs, word_list, tmp_pa
     server.asked.clear()
     server.answered.clear()
     time.sleep(WINDOW)
-    rng = random.Random(4)
     server.misbehave = lambda word: MISBEHAVIOURS[ord(word[4]) % len(MISBEHAVIOURS)]
-    server.kill = runs.kill
-    server.since_kill = 0
-    phases = [("before", 0.0), ("body", 0.0), ("before", 0.02)]
-    server.kills.extend((rng.randint(1, 4), *rng.choice(phases)) for _ in range(10))
+    server.kill_ten_times(runs.kill, seed=4)
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
         codes.append(runs.run(RECIPE, *flags(server, word_list, tmp_path / "killed")))

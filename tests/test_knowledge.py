@@ -187,12 +187,8 @@ def test_killed_ten_times_the_output_is_the_same(server, runs, articles, tmp_pat
     assert runs.run(RECIPE, *asking(server, articles, tmp_path / "whole")) == 0
     server.asked.clear()
     server.answered.clear()
-    rng = random.Random(8)
     server.misbehave = lambda q: MISBEHAVIOURS[sum(q.encode()) % len(MISBEHAVIOURS)]
-    server.kill = runs.kill
-    server.since_kill = 0
-    phases = [("before", 0.0), ("body", 0.0), ("before", 0.02)]
-    server.kills.extend((rng.randint(1, 4), *rng.choice(phases)) for _ in range(10))
+    server.kill_ten_times(runs.kill, seed=8)
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
         codes.append(runs.run(RECIPE, *asking(server, articles, tmp_path / "killed")))

@@ -17,12 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from jojo.command import parse_toml
 from jojo.files import ROOT
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 TABLE = ROOT / "data" / "chitchat.toml"
 HELD_OUT_SHARE = 0.15  # of the lines of every intent
@@ -217,11 +213,9 @@ class Table:
 
 def _read(path: Path) -> dict:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path, "a phrasing table in TOML")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such phrasing table; {TABLE} shows the form") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a phrasing table in TOML: {error}") from None
     missing = [key for key in ("plans", "intents") if not raw.get(key)]
     if missing:
         raise ValueError(f"{path} has no {' and no '.join(missing)}; {TABLE} shows the form")

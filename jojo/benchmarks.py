@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from jojo import device
-from jojo.config import TrainConfig
+from jojo.config import DEFAULT_PRESET, TrainConfig
 from model import GPT, PRESETS, GPTConfig
 
 REFERENCE_RATE = 1e-3  # AdamW's peak rate of the plain loop: the better of 1e-3 and 3e-3
@@ -133,7 +133,9 @@ class PlainLoop:
         self.machine = device.choose(config.device, "float32")
         self.data = bins.open_dataset(config.dataset, config.data_dir)
         torch.manual_seed(config.seed)
-        settings = PRESETS[config.preset] | config.model_settings() | {"arch": "gpt2"}
+        settings = (
+            PRESETS[config.preset or DEFAULT_PRESET] | config.model_settings() | {"arch": "gpt2"}
+        )
         self.model = GPT(GPTConfig(**settings)).to(self.machine.device)
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         rest = [p for p in self.model.parameters() if p.dim() < 2]

@@ -10,6 +10,9 @@ import tyro
 
 from jojo.files import ROOT, is_plain_name
 
+DEFAULT_PRESET = "gpt2"
+SHAPE = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
+
 
 @dataclass
 class TrainConfig:
@@ -19,6 +22,8 @@ class TrainConfig:
     """Your own chats: files, folders, zips; first prepared as data/prepare-file.py does."""
     me: str | None = None
     """Who of your own chats becomes the assistant."""
+    template: Literal["chatml", "speaker"] | None = None
+    """How your own chats are written down; by default speaker for interviews, else chatml."""
     data_dir: Path = ROOT / "data"
     """Where datasets are."""
     out_dir: Path = ROOT / "models"
@@ -30,17 +35,32 @@ class TrainConfig:
     overwrite: bool = False
     """Start anew over the files of an earlier run of the same name."""
 
-    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] = "gpt2"
-    """Size of the model; the next settings change single parts of it."""
-    arch: Literal["jojo", "gpt2"] = "jojo"
-    """jojo: Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
+    init_from: str | None = None
+    """Start from a trained model (scratch: from a new one): gpt2, gpt2-medium, gpt2-large, gpt2-xl,
+    distilgpt2, a Hugging Face folder or owner/name (gpt2, qwen3), or a checkpoint."""
+    lora_rank: int = 0
+    """Train adapters of this rank beside frozen weights, e.g. 16; 0 trains all weights."""
+    lora_alpha: float | None = None
+    """The adapters count alpha / rank; by default twice the rank."""
+    lora_dropout: float = 0.0
+    lora_targets: str = "q,k,v,o"
+    """Projections with an adapter: q, k, v, o, up, down, gate, or all."""
+    lora_merge: bool = False
+    """Save whole models with the adapters merged in, instead of small adapter files."""
+    load_in_4bit: bool = False
+    """Hold the frozen matrices in 4 bits (QLoRA); needs bitsandbytes and a CUDA GPU."""
+
+    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] | None = None
+    """Size of a new model, by default gpt2; the next settings change single parts of it."""
+    arch: Literal["jojo", "gpt2"] | None = None
+    """jojo (default): Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
     n_layer: int | None = None
     n_head: int | None = None
     n_kv_head: int | None = None
     n_embd: int | None = None
     n_inner: int | None = None
     block_size: int | None = None
-    """Context in tokens."""
+    """Context in tokens; of a trained model: how much of it training uses."""
     tie_embeddings: bool | None = None
     """One matrix for embedding and head; by default as the architecture has it."""
     dropout: float = 0.0
@@ -51,6 +71,8 @@ class TrainConfig:
     """Instead of --max_iters: how often to read the dataset."""
     time_budget: str | None = None
     """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
+    patience: int | None = None
+    """Stop when the validation loss has not fallen for so many validations in a row."""
     batch_size: int = 32
     """Sequences per optimizer step."""
     micro_batch_size: int | None = None
@@ -59,10 +81,12 @@ class TrainConfig:
     """Learn every token, or only the assistant's turns."""
     seed: int = 1337
 
-    optimizer: Literal["muon", "adamw"] = "muon"
-    """muon: Muon for the matrices of the blocks, AdamW for the rest. adamw: AdamW for all."""
+    optimizer: Literal["muon", "adamw"] | None = None
+    """muon (default of a new model): Muon for the matrices of the blocks, AdamW for the rest.
+    adamw (default of a trained one): AdamW for all."""
     learning_rate: float | None = None
-    """Of the block matrices (muon: 0.02), or of everything (adamw: 0.0006)."""
+    """Of the block matrices (muon: 0.02), or of everything (adamw: 0.0006; fine-tuning 0.00005;
+    LoRA 0.0002)."""
     embedding_lr: float = 0.01
     """AdamW rate of the embeddings beside Muon."""
     head_lr: float = 0.002
@@ -113,6 +137,10 @@ class TrainConfig:
             "epochs": (1e-9, 1e9),
             "sample_interval": (0, 1 << 40),
             "resume_seconds": (0.0, 1e30),
+            "patience": (1, 1 << 40),
+            "lora_rank": (0, 1 << 16),
+            "lora_alpha": (1e-9, 1e9),
+            "lora_dropout": (0.0, 0.999),
         }
         check_seed(self.seed)
         check_ranges(self, ranges)
@@ -126,24 +154,59 @@ class TrainConfig:
             raise ValueError("--me names somebody in your own chats: give them with --data_path")
         if not is_plain_name(self.run):
             raise ValueError(f"--run_name {self.run!r} must be a plain file name")
+        if self.optimizer is None:
+            self.optimizer = "adamw" if self.base else "muon"
+        self._check_tuning()
+
+    def _check_tuning(self) -> None:
+        """What only makes sense with a trained model, and what makes none with it."""
+        if self.base:
+            for name in ("preset", "arch", *SHAPE[:-1], "tie_embeddings"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"--{name} is for a new model, --init_from {self.init_from} has its own "
+                        "shape: leave one of them out"
+                    )
+        elif self.lora_rank:
+            raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
+        if self.lora_rank and self.optimizer == "muon":
+            raise ValueError("--optimizer muon is not for adapters: leave it out, or --lora_rank")
+        if self.lora_rank and not self.lora_target_names:
+            raise ValueError("--lora_targets is empty: name projections, e.g. q,k,v,o")
+        if self.load_in_4bit and not self.lora_rank:
+            raise ValueError("--load_in_4bit needs adapters that learn: add --lora_rank 16")
+        if self.load_in_4bit and self.lora_merge:
+            raise ValueError("--lora_merge needs the whole weights: leave out --load_in_4bit")
 
     @property
     def run(self) -> str:
         return self.run_name or self.dataset
 
     @property
+    def base(self) -> str | None:
+        """The trained model to start from, if there is one."""
+        return None if self.init_from == "scratch" else self.init_from
+
+    @property
     def rate(self) -> float:
         """The learning rate, or the optimizer's usual one."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.02 if self.optimizer == "muon" else 6e-4
+        if self.optimizer == "muon":
+            return 0.02
+        if not self.base:
+            return 6e-4
+        return 2e-4 if self.lora_rank else 5e-5
+
+    @property
+    def lora_target_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self.lora_targets.replace(",", " ").split())
 
     def model_settings(self) -> dict:
         """What is set beside the preset, as keyword arguments of GPTConfig."""
-        names = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
-        given = {n: getattr(self, n) for n in (*names, "tie_embeddings")}
+        given = {n: getattr(self, n) for n in ("arch", *SHAPE, "tie_embeddings")}
         given = {n: value for n, value in given.items() if value is not None}
-        return {"arch": self.arch, "dropout": self.dropout, **given}
+        return {"dropout": self.dropout, **given}
 
 
 @dataclass(kw_only=True)

@@ -23,7 +23,7 @@ import torch
 
 from jojo import bins, checkpoint, device, planning
 from jojo.command import is_out_of_memory, say
-from jojo.config import TrainConfig
+from jojo.config import DEFAULT_PRESET, TrainConfig
 from jojo.evaluate import Validation, target_weights
 from jojo.loss import ActiveEmbedding, ActiveHead, cross_entropy, softmax_step
 from jojo.optim import Optimizers, Schedule, clip_gradients
@@ -197,7 +197,7 @@ class Trainer:
 
 def build_model(config: TrainConfig, train_ids: np.ndarray) -> GPT:
     """A new model of the configured shape, holding the active vocabulary alone where it can."""
-    settings = PRESETS[config.preset] | config.model_settings()
+    settings = PRESETS[config.preset or DEFAULT_PRESET] | config.model_settings()
     model = GPT(GPTConfig(**settings))
     if model.config.arch == "jojo" and not model.config.tie_embeddings:
         in_use = torch.from_numpy(bins.ids_in_use(train_ids)).long()

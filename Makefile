@@ -15,7 +15,8 @@ chat: $(MODEL)
 	@if [ -t 0 ]; then $(PY) gen.py $(MODEL) --interactive; fi
 
 $(MODEL): | data/chitchat.json
-	$(PY) train.py config/laptop.toml --run_name laptop --loss_on assistant --resume
+	$(PY) train.py config/laptop.toml --dataset chitchat --run_name laptop \
+		--loss_on assistant --resume
 
 data/chitchat.json: data/chitchat.toml | .venv/ready
 	$(PY) data/prepare-chitchat.py

@@ -1,8 +1,10 @@
-"""Generate text or chat with a checkpoint.
+"""Generate text or chat with a model.
 
 python gen.py models/chat5000.pt --interactive
 
 python gen.py models/chat5000.pt --prompt "How was your day?"
+
+python gen.py models/chat5000.pt --system "You are Tsuki." --examples tsuki.jsonl --interactive
 
 The text goes to stdout as it is drawn, everything else to stderr.
 """

@@ -273,17 +273,16 @@ class GPT(nn.Module):
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
-    def n_matmul_params(self, head_rows: int | None = None) -> int:
-        """Weights that each token is multiplied with: blocks and head (`head_rows` rows of it)."""
-        rows = self.config.vocab_size if head_rows is None else head_rows
-        blocks = sum(p.numel() for p in self.h.parameters() if p.dim() > 1)
-        return blocks + rows * self.config.n_embd
+    def train_flops_per_token(self, head_rows: int, block_size: int) -> float:
+        """Forward and backward, counted as in PaLM, appendix B (https://arxiv.org/abs/2204.02311).
 
-    def train_flops_per_token(self, head_rows: int | None = None) -> float:
-        """Forward and backward, counted as in PaLM, appendix B (https://arxiv.org/abs/2204.02311)."""
+        `head_rows` rows of the head are computed. Frozen weights take 4 instead of 6 a weight.
+        """
         c = self.config
-        attention = 12 * c.n_layer * c.n_head * c.head_dim * c.block_size
-        return 6.0 * self.n_matmul_params(head_rows) + attention
+        weights = [(p.numel(), p.requires_grad) for p in self.h.parameters() if p.dim() > 1]
+        weights.append((head_rows * c.n_embd, self.lm_head.weight.requires_grad))
+        attention = 12 * c.n_layer * c.n_head * c.head_dim * block_size
+        return sum(n * (6.0 if learned else 4.0) for n, learned in weights) + attention
 
 
 def norm(config: GPTConfig) -> nn.Module:

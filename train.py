@@ -1,39 +1,96 @@
-"""Train a model on a prepared dataset.
+"""Train a model on a prepared dataset or on your own chats.
 
 python train.py --dataset chat --max_iters 10000
 
-python train.py config/laptop.toml --dataset chat --time_budget 10m
-
 python train.py config/laptop.toml --data_path my-chats.zip notes.jsonl --me Anna
 
-Writes models/<run><step>.pt at every --save_interval and at the end, models/<run>-best.pt,
-models/<run>.jsonl and models/<run>.png. Ctrl+C saves; --resume goes on.
+python train.py --run_name run1 --data_path interviews.json --init_from gpt2
+
+Without --dataset and --data_path, a single JSON file in datasets/ is taken to go on from gpt2 with;
+if there is none, chitchat. Writes models/<run><step>.pt at every --save_interval and at the end,
+models/<run>-best.pt, models/<run>.jsonl and models/<run>.png. Ctrl+C saves; --resume goes on.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 
-from jojo.command import parse, run
-from jojo.config import TrainConfig
+from jojo.command import parse, run, say
+from jojo.config import DEFAULT_DATASET, TrainConfig
+
+USUAL_BASE = "gpt2"  # what chats in datasets/ are learned on
 
 
 def main() -> int:
-    config = parse(TrainConfig, None, __doc__)
-    from jojo.trainer import train
-
+    config = with_datasets(parse(TrainConfig, None, __doc__))
     if config.data_path:
-        prepare_own(config)
+        from jojo.ownchats import check_name
+
+        check_name(config.data_name, config.data_dir)
+    else:
+        for name in ("me", "template"):
+            if getattr(config, name):
+                raise ValueError(f"--{name} is for your own chats: give them with --data_path")
+    from jojo.checkpoint import RunFiles
+    from jojo.trainer import check_earlier_run, train
+
+    files = RunFiles(config.out_dir, config.run)
+    if (done := check_earlier_run(config, files)) is not None:
+        return done
+    if config.data_path:
+        prepare_own(config, resumes=config.resume and files.unfinished())
+    config = replace(config, dataset=config.data_name)  # a run's settings name it
     return train(config, shlex.join(["python", "train.py", *sys.argv[1:]]))
 
 
-def prepare_own(config: TrainConfig) -> None:
-    from jojo.ownchats import RECIPE, FileOptions
+def with_datasets(config: TrainConfig) -> TrainConfig:
+    """Where no data is named: with the only JSON of datasets/, if there is one."""
+    from jojo.speakers import DATASETS, jsons
+
+    found = jsons(DATASETS) if config.dataset is None and not config.data_path else []
+    if not found:
+        return config
+    if len(found) > 1:
+        from jojo.sources.ownfiles import shown
+
+        raise ValueError(
+            f"{DATASETS} holds {len(found)} JSON files ({shown([p.name for p in found])}): name "
+            f"one with --data_path, or a prepared dataset, e.g. --dataset {DEFAULT_DATASET}"
+        )
+    base = config.init_from or (None if config.new_shape else USUAL_BASE)
+    config = replace(config, data_path=(found[0],), init_from=base)
+    how = f"learned by {base} (--init_from scratch: by a new model)"
+    say(
+        f"chats    {found[0]} (--dataset {DEFAULT_DATASET}: the usual data instead), "
+        f"{how if config.base else 'learned by a new model'}"
+    )
+    return config
+
+
+def prepare_own(config: TrainConfig, resumes: bool) -> None:
+    """Prepare --data_path, unless the run goes on with what was made of it."""
+    from jojo import ownchats, speakers
     from jojo.prepare import prepare
 
-    mine = {"paths": config.data_path, "me": config.me, "name": config.dataset}
-    prepare(RECIPE, FileOptions(**mine, seed=config.seed, out_dir=config.data_dir))
+    name = config.data_name
+    mine = {"paths": config.data_path, "me": config.me, "name": name}
+    options = ownchats.FileOptions(**mine, seed=config.seed, out_dir=config.data_dir)
+    with options.found as found:
+        usual = speakers.template_of(found)
+        if usual == "text" and config.template:
+            raise ValueError(
+                f"--template {config.template} is for chats, {found} is plain text: leave it out"
+            )
+        template = config.template or usual
+        if resumes and ownchats.is_prepared(options, template):
+            return
+        try:
+            prepare(speakers.RECIPE if template == "speaker" else ownchats.RECIPE, options)
+        except KeyboardInterrupt:
+            again = f"stopped: nothing of {name} was written; the same command prepares it again"
+            raise KeyboardInterrupt(again) from None
 
 
 if __name__ == "__main__":

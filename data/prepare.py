@@ -6,7 +6,8 @@
 Without --dataset it prints the list. With it, sets that are not there yet are prepared first, with
 their defaults. --weights are shares of the training tokens; without them every set is used once.
 A set is used whole at least once, and at most --max_repeats times; where both cannot be, the
-larger sets are cut. Writes data/<name>-train.bin, -val.bin and data/<name>.json.
+larger sets are cut. Plain text mixes with ChatML: as documents between the conversations. Writes
+data/<name>-train.bin, -val.bin and data/<name>.json.
 """
 
 from __future__ import annotations
@@ -129,9 +130,9 @@ def prepare_missing(names: list[str], options: MixOptions) -> None:
                 f"{name} reads files of yours: run {rows[name].recipe} PATH --name mine, then "
                 "--dataset mine,..."
             )
-    if len({rows[name].template for name in names}) > 1:
-        each = ", ".join(f"{name} is {rows[name].template}" for name in names)
-        raise ValueError(f"a mixture has one template, but {each}: mix sets of one template")
+    from jojo.mixture import template_of
+
+    template_of({name: rows[name].template for name in names})
     for name in [name for name in names if not rows[name].prepared]:
         from jojo.prepare import prepare
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from jojo import device
 from jojo.config import DEFAULT_PRESET, TrainConfig
+from jojo.export import hf
 from model import GPT, PRESETS, GPTConfig
 
 REFERENCE_RATE = 1e-3  # AdamW's peak rate of the plain loop: the better of 1e-3 and 3e-3
@@ -114,11 +115,11 @@ def train_ours(config: TrainConfig, steps: int) -> dict:
         trainer.update(step)
         trainer.machine.synchronize()
         times.append(time.perf_counter() - t0)
-    tokens = config.batch_size * trainer.model.config.block_size
+    tokens = config.batch_size * trainer.block_size
     seconds = statistics.median(times)
     result = {"tokens_per_second": tokens / seconds, "seconds_per_step": seconds}
     if peak := trainer.machine.peak_flops():
-        flops = trainer.model.train_flops_per_token(len(trainer.model.lm_head.weight))
+        flops = trainer.flops_per_token()
         result["mfu"] = flops * tokens / seconds / peak
     return result
 
@@ -131,7 +132,7 @@ class PlainLoop:
 
         self.config, self.max_iters = config, max_iters
         self.machine = device.choose(config.device, "float32")
-        self.data = bins.open_dataset(config.dataset, config.data_dir)
+        self.data = bins.open_dataset(config.data_name, config.data_dir)
         torch.manual_seed(config.seed)
         settings = (
             PRESETS[config.preset or DEFAULT_PRESET] | config.model_settings() | {"arch": "gpt2"}
@@ -303,31 +304,14 @@ def gen_transformers(preset: str, n_tokens: int) -> dict:
 
 
 def as_transformers(model: GPT):
-    """A Qwen3ForCausalLM with the weights of `model`."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    """The transformers model with the weights of `model`."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    c = model.config
-    config = Qwen3Config(
-        vocab_size=c.vocab_size,
-        hidden_size=c.n_embd,
-        intermediate_size=c.n_inner,
-        num_hidden_layers=c.n_layer,
-        num_attention_heads=c.n_head,
-        num_key_value_heads=c.n_kv_head,
-        head_dim=c.head_dim,
-        max_position_embeddings=c.block_size,
-        rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
-        rms_norm_eps=c.norm_eps,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=None,
+    config = AutoConfig.for_model(**hf.config_to_hf(model.config))
+    theirs = AutoModelForCausalLM.from_config(config).eval()
+    missing, unexpected = theirs.load_state_dict(
+        hf.state_to_hf(model.state_dict(), model.config), strict=False
     )
-    theirs = Qwen3ForCausalLM(config).eval()
-    renamed = {"wte": "model.embed_tokens", "ln_f": "model.norm", "h": "model.layers"}
-    renamed |= {"attn": "self_attn", "ln_1": "input_layernorm", "ln_2": "post_attention_layernorm"}
-    state = {
-        ".".join(renamed.get(part, part) for part in name.split(".")): tensor
-        for name, tensor in model.state_dict().items()
-    }
-    theirs.load_state_dict(state)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}  # a tied one
     return theirs

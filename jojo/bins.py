@@ -11,6 +11,7 @@ import bisect
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -65,6 +66,11 @@ class Manifest:
         """One short name for exactly these tokens."""
         return "-".join(self.sha256[s][:16] for s in SPLITS)
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether val is held out; prepared with --val_fraction 0 it is a copy of train."""
+        return self.sha256["train"] != self.sha256["val"]
+
 
 class DatasetWriter:
     """Writes a dataset beside its place and moves it there whole at `commit`.
@@ -107,6 +113,16 @@ class DatasetWriter:
         self.tokens[split] += len(ids)
         self.conversations[split] += conversations
 
+    def repeat_train(self) -> None:
+        """Make val, still empty, a copy of train: nothing is held out."""
+        assert not self.tokens["val"]
+        for split, kind in self._files:
+            if split == "train":
+                self._files[split, kind].flush()
+                shutil.copyfile(self._temporary(split, kind), self._temporary("val", kind))
+        for facts in (self.tokens, self.conversations, self._digests):
+            facts["val"] = facts["train"]
+
     def commit(self, **facts) -> Manifest:
         """Make the dataset visible. `facts`: further fields of the manifest."""
         for split in SPLITS:
@@ -114,7 +130,7 @@ class DatasetWriter:
                 raise ValueError(
                     f"{self.name}: no conversation is left for the {split} split "
                     f"({self.tokens['train']:,} train and {self.tokens['val']:,} val tokens): "
-                    "give more conversations, or a recipe another --val_fraction"
+                    "give more conversations, or a recipe another --val_fraction (0: train on all)"
                 )
         for file in self._files.values():
             file.flush()
@@ -301,7 +317,8 @@ class Batches:
         random = np.random.default_rng([self.seed, epoch])
         if self._starts is None:
             return _Consecutive(len(self.ids), self.window, random)
-        return _pack(self._starts, self._turns, len(self.ids), self.window, random)
+        whole_turns = self.template != "chatml"  # there a unit without turns is of a document
+        return _pack(self._starts, self._turns, len(self.ids), self.window, random, whole_turns)
 
 
 class _Consecutive:
@@ -344,9 +361,18 @@ def _unit_starts(ids: np.ndarray, turns: np.ndarray, window: int) -> np.ndarray:
 
 
 def _pack(
-    starts: np.ndarray, turns: np.ndarray, n_ids: int, window: int, random: np.random.Generator
+    starts: np.ndarray,
+    turns: np.ndarray,
+    n_ids: int,
+    window: int,
+    random: np.random.Generator,
+    whole_turns: bool,
 ) -> list[tuple[tuple[int, int], ...]]:
-    """Best-fit packing of units, in random order, into full windows."""
+    """Best-fit packing of units, in random order, into full windows.
+
+    The rest of a unit that is cut begins with a turn; without `whole_turns` that of a unit in which
+    no turn begins, begins where it was cut.
+    """
     ends = np.append(starts[1:], n_ids)
     order = random.permutation(len(starts))
     units = zip((ends - starts)[order].tolist(), starts[order].tolist(), strict=True)
@@ -367,9 +393,12 @@ def _pack(
             pieces.append((start, start + taken))
             room -= taken
             if taken < length:  # what was cut off waits from its next turn on
-                turn = int(np.searchsorted(turns, start + taken))
-                if turn < len(turns) and (at := int(turns[turn])) < start + length:
-                    bisect.insort(buffer, (start + length - at, at, False))
+                end = start + length
+                any_turn, turn = np.searchsorted(turns, (start, start + taken)).tolist()
+                if turn < len(turns) and (at := int(turns[turn])) < end:
+                    bisect.insort(buffer, (end - at, at, False))
+                elif any_turn == turn and not whole_turns:
+                    bisect.insort(buffer, (end - start - taken, start + taken, False))
             if not room:
                 windows.append(tuple(pieces))
                 break

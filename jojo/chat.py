@@ -1,22 +1,43 @@
-"""A conversation with a model: memory, trimming to the context, streaming replies."""
+"""A conversation with a model: memory, trimming to the context, streaming replies.
+
+What the model reads is the system message, examples (turns that stay there), and of the
+conversation what fits. The oldest exchanges go first, then the oldest examples.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from jojo import chatml
+from jojo import chatml, persona
 from jojo.files import write_text
 from jojo.sampling import Reply, ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT, KVCache
 from tokenizer import decode
 
+SYSTEM_MARKS = 8  # tokens around the text of a system message, at most
+
+
+def chat_template_of(facts: Mapping[str, object]) -> str:
+    """The template to chat in with a model, from what its checkpoint says about it.
+
+    A model that knows nothing but text, such as GPT-2, goes on with a written dialogue.
+    """
+    template = str(facts["template"])
+    return "person" if template == "text" else template
+
 
 class Chat:
-    """Messages so far and a model that answers them; computed positions are kept in a KV cache."""
+    """Messages so far and a model that answers them; computed positions are kept in a KV cache.
+
+    `examples` stand before the conversation: as turns, or with `examples_in_system` inside the
+    system message, where the template has one. `max_history`: how many exchanges before the last
+    message the model reads; None for as many as fit.
+    """
 
     def __init__(
         self,
@@ -26,23 +47,27 @@ class Chat:
         generator: torch.Generator,
         system: str | None = None,
         nonstop: bool = False,
+        examples: Sequence[chatml.Message] = (),
+        max_history: int | None = None,
+        examples_in_system: bool = False,
     ):
         self.model, self.options, self.generator = model, options, generator
         self.template = chatml.template_named(template)
         if not self.template.is_chat:
             raise ValueError("this model was trained on plain text: it continues, it does not chat")
-        if system and "system" not in self.template.prefix:
-            raise ValueError(
-                f"--system: a model of template {template!r} was trained without system messages"
-            )
-        self.nonstop = nonstop
+        if max_history is not None and max_history < 0:
+            raise ValueError(f"--max_history {max_history} must be 0 or more")
+        self.nonstop, self.max_history = nonstop, max_history
         self.system = system
+        self._check_system()
+        self.examples = list(examples)
+        self.examples_in_system = examples_in_system and "system" in self.template.prefix
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the system message."""
+        """Forget everything but the system message and the examples."""
         self.messages: list[chatml.Message] = []
-        self.forgotten = 0  # messages trimmed from the last prompt
+        self.forgotten = 0  # messages that the last prompt had no room for
         self._cache = KVCache(
             self.model.config, 1, self.model.config.block_size, self.model.wte.weight.device
         )
@@ -53,11 +78,12 @@ class Chat:
         prefix = self.template.prefix["user"]
         if self.template.stop_text and text.startswith(prefix):
             text = text[len(prefix) :]  # "Person A: Hello" is what people type
+        before = len(self.messages)
         self.messages.append({"role": "user", "content": text.strip()})
         try:
             yield from self.answer()
         except ValueError:
-            self.messages.pop()
+            del self.messages[before:]
             raise
 
     def answer(self) -> Iterator[str]:
@@ -106,39 +132,103 @@ class Chat:
 
     def save(self, path: Path) -> None:
         content = {"system": self.system, "messages": self.messages}
+        if self.examples:
+            content["examples"] = self.examples
         write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def load(self, path: Path) -> None:
+        """Go on with a saved chat; without examples of its own it gets those that are here."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            messages = [{k: str(m[k]) for k in ("role", "content")} for m in content["messages"]]
-            if any(m["role"] not in ("user", "assistant") for m in messages):
-                raise ValueError("a role is neither user nor assistant")
-            if content.get("system") and "system" not in self.template.prefix:
+            messages = _checked(content["messages"])
+            examples = _checked(content.get("examples", self.examples))
+            system = content.get("system")
+            if system is not None and not isinstance(system, str):
+                raise ValueError("its system message is no text")
+            if system and "system" not in self.template.prefix:
                 raise ValueError("it has a system message, this model was trained without")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is not a saved chat: {error}") from error
-        self.system, self.messages = content.get("system"), messages
+        self.system, self.examples, self.messages = system, examples, messages
+
+    def opening(self, said: list[chatml.Message]) -> list[chatml.Message]:
+        """System message and examples, as far as they leave room for `said` and a reply."""
+        self._check_system()
+        if not self.examples:
+            return _system(self.system)
+        if self.examples_in_system:
+            alone = len(chatml.encode_prompt(said, self.template.name))
+            room = min(
+                persona.room_tokens(self.model.config.block_size),
+                self._room() - alone - SYSTEM_MARKS,
+            )
+            examples = persona.examples_of(self.examples)
+            return _system(persona.with_examples(self.system, examples, room))
+        system = _system(self.system)
+        starts = [*_starts(self.examples), len(self.examples)]
+        first = self._first_that_fits(starts, lambda i: system + self.examples[i:] + said)
+        return system + (self.examples[first:] if first is not None else [])
 
     def _prompt(self) -> list[int]:
-        """Ids of the newest messages that leave room for a reply, the system message first."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
+        """Ids of the newest messages that leave room for a reply, the opening before them."""
+        last = max(i for i, m in enumerate(self.messages) if m["role"] == "user")
+        opening = self.opening(self.messages[last:])
+        starts = [i for i in _starts(self.messages) if i <= last]
+        if self.max_history is not None:
+            starts = starts[-1 - self.max_history :]
+        first = self._first_that_fits(starts, lambda i: opening + self.messages[i:])
+        if first is None:
+            first = last
+        ids = chatml.encode_prompt(opening + self.messages[first:], self.template.name)
         block_size = self.model.config.block_size
-        room = block_size - min(self.options.max_tokens, block_size // 4)
-        for first in range(len(self.messages)):
-            if first and self.messages[first]["role"] != "user":
-                continue  # whole exchanges go, so that the rest starts with the user
-            ids = chatml.encode_prompt(system + self.messages[first:], self.template.name)
-            if len(ids) <= room or (first == self._last_user() and len(ids) < block_size):
-                self.forgotten = first
-                return ids
-        raise ValueError(
-            f"the message has {len(ids):,} tokens with its turn marks, the context is "
-            f"{block_size}: shorten it"
-        )
+        if len(ids) >= block_size:
+            beside = " and the system message" if self.system else ""
+            raise ValueError(
+                f"the message has {len(ids):,} tokens with its turn marks{beside}, the context is "
+                f"{block_size}: shorten it"
+            )
+        self.forgotten = first if first > starts[0] else 0
+        return ids
 
-    def _last_user(self) -> int:
-        return max(i for i, m in enumerate(self.messages) if m["role"] == "user")
+    def _check_system(self) -> None:
+        if self.system and "system" not in self.template.prefix:
+            raise ValueError(
+                f"a model of template {self.template.name!r} was trained without system messages: "
+                "leave out --system, show it examples instead"
+            )
+
+    def _room(self) -> int:
+        """Tokens that a prompt may have, so that a reply fits after it."""
+        block_size = self.model.config.block_size
+        return block_size - min(self.options.max_tokens, block_size // 4)
+
+    def _first_that_fits(
+        self, starts: list[int], prompt_from: Callable[[int], list[chatml.Message]]
+    ) -> int | None:
+        """The first of `starts` from which on a prompt leaves room for a reply."""
+
+        def fits(start: int) -> bool:
+            ids = chatml.encode_prompt(prompt_from(start), self.template.name)
+            return len(ids) <= self._room()
+
+        found = bisect_left(starts, True, key=fits)
+        return starts[found] if found < len(starts) else None
+
+
+def _system(text: str | None) -> list[chatml.Message]:
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _starts(messages: Sequence[chatml.Message]) -> list[int]:
+    """Where exchanges begin: whole ones go, so that the rest starts with the user."""
+    return [i for i, m in enumerate(messages) if i == 0 or m["role"] == "user"]
+
+
+def _checked(messages: list) -> list[chatml.Message]:
+    messages = [{k: str(m[k]) for k in ("role", "content")} for m in messages]
+    if any(m["role"] not in ("user", "assistant") for m in messages):
+        raise ValueError("a role is neither user nor assistant")
+    return messages
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

@@ -70,6 +70,19 @@ TEMPLATES = {
 }
 
 
+# Template chatml for other programs, as Hugging Face tokenizers have it, turn by turn. It ends no
+# conversation: a text that is to be learned from also takes <|endoftext|> after its last turn.
+JINJA = (
+    "{% for message in messages %}"
+    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('roles are system, user, assistant, not ' ~ message['role']) }}"
+    "{% endif %}"
+    r"{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '\n<|im_end|>\n' }}"
+    "{% endfor %}"
+    r"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
 def template_named(name: str) -> Template:
     if name not in TEMPLATES:
         raise ValueError(f"unknown template {name!r}: there are {', '.join(TEMPLATES)}")

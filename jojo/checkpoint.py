@@ -2,7 +2,8 @@
 
 <run><step>.pt and <run>-best.pt hold weights, model config, template, step, metrics, the data's
 hash and the command. <run>-resume.pt also holds optimizers and random states; the one before it
-is kept as <run>-resume-previous.pt until the run is done.
+is kept as <run>-resume-previous.pt until the run is done. A run that trains adapters (LoRA) saves
+these alone, with the name and the hash of their base.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from jojo import bins
+from jojo import bins, lora
 from jojo.files import whole_file
 from jojo.loss import ActiveEmbedding, ActiveHead
 from model import GPT, GPTConfig
@@ -76,7 +77,7 @@ def _others(folder: Path) -> str:
 
 def export_state(model: GPT) -> dict[str, torch.Tensor]:
     """The weights of `model` under their plain names, the active vocabulary written out."""
-    state = dict(model.state_dict())
+    state = lora.merged_state(model) if lora.is_adapted(model) else dict(model.state_dict())
     for name, module in (("wte", model.wte), ("lm_head", model.lm_head)):
         if isinstance(module, ActiveEmbedding | ActiveHead):
             state[f"{name}.weight"] = module.full_weight()
@@ -86,14 +87,24 @@ def export_state(model: GPT) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
-def model_content(model: GPT, *, template: str, **facts) -> dict:
-    """What a checkpoint holds; `facts`: step, metrics, data_hash, command: plain values."""
+def model_content(
+    model: GPT, *, template: str, base: dict[str, str] | None = None, **facts
+) -> dict:
+    """What a checkpoint holds; `facts`: step, metrics, data_hash, command: plain values.
+
+    With `base` ({"source", "hash"}) it holds the adapters of `model` alone.
+    """
+    if base is None:
+        weights = {"model": export_state(model)}
+    else:
+        how = asdict(lora.of(model))
+        weights = {"adapter": lora.adapter_state(model), "lora": how, "base": base}
     return {
         "format": FORMAT,
         "config": asdict(model.config),
         "tokenizer": bins.VOCABULARY,
         "template": template,
-        "model": export_state(model),
+        **weights,
         **facts,
     }
 
@@ -103,22 +114,31 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
     content = load(path, device)
     if "optimizers" in content:
         raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    if "adapter" in content:
+        raise ValueError(f"{path} is an adapter: open it together with its base")
     if missing := {"model", "config", "template"} - content.keys():
         raise ValueError(f"{path} is no whole checkpoint: it lacks {', '.join(sorted(missing))}")
     state = content.pop("model")
     if not isinstance(state, dict) or not isinstance(content["template"], str):
         raise ValueError(f"{path} is no whole checkpoint: its model or template is of another type")
-    try:
-        config = GPTConfig(**content["config"])
-        with torch.device("meta"):
-            model = GPT(config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds a model that cannot be built: {error}") from error
+    config = config_of(content, path)
+    with torch.device("meta"):
+        model = GPT(config)
     model.to_empty(device=device)
     if config.tie_embeddings:
         model.lm_head.weight = model.wte.weight
     load_weights(model, state, path)
     return model.eval(), content
+
+
+def config_of(content: dict, path: Path) -> GPTConfig:
+    """The shape of the model in a checkpoint, or of the base of an adapter."""
+    if "optimizers" in content:
+        raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    try:
+        return GPTConfig(**content["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds a model that cannot be built: {error}") from error
 
 
 def load_weights(model: GPT, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -166,6 +186,15 @@ class RunFiles:
             path = self.milestone(step)
             if path.exists() and not self.is_ours(path):
                 raise ValueError(f"{path} is of another run: choose another --run_name")
+
+    def check_not_of(self, base: Path) -> None:
+        """ValueError if the model a run starts from is one that it would overwrite."""
+        ours = re.fullmatch(re.escape(self.run_name) + r"(\d+|-best)\.pt", base.name)
+        if ours and base.parent.resolve() == self.out_dir.resolve():
+            raise ValueError(
+                f"--init_from {base} would be overwritten by this run: choose another --run_name "
+                f"than {self.run_name!r}"
+            )
 
     def is_ours(self, path: Path) -> bool:
         try:

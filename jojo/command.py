@@ -92,7 +92,12 @@ def parse_toml(path: Path, what: str = "valid TOML", encoding: str = "utf-8") ->
 
 def _fitting(kind: object, value: object, what: str) -> object:
     """`value` as the type hint `kind` wants it; ValueError where it cannot be."""
+    if typing.get_origin(kind) is tuple:
+        values = value if isinstance(value, list) else [value]
+        return tuple(_fitting(typing.get_args(kind)[0], v, what) for v in values)
     kinds = [k for k in typing.get_args(kind) if k is not type(None)] or [kind]
+    if len(kinds) == 1 and typing.get_origin(kinds[0]) is typing.Literal:
+        kind, kinds = kinds[0], list(typing.get_args(kinds[0]))
     if typing.get_origin(kind) is typing.Literal:
         if value not in kinds:
             raise ValueError(f"{what} is none of {', '.join(map(str, kinds))}")

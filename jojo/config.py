@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 import tyro
 
 from jojo.files import ROOT, is_plain_name
 
 DEFAULT_PRESET = "gpt2"
+DEFAULT_DATASET = "chitchat"
+TUNING_EPOCHS = 3.0  # a trained model learns little data by heart when it reads it more often
 SHAPE = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
+
+# Settings of a run that may differ between a run and its resumption: they do not touch the weights.
+FREE_SETTINGS = {
+    *("resume", "overwrite", "data_dir", "out_dir", "run_name", "tensorboard", "resume_seconds"),
+    # hashes of what these gave are compared instead
+    *("dataset", "data_path", "me", "template", "init_from"),
+    *("lora_merge", "patience"),
+    *("eval_interval", "eval_tokens", "sample_interval", "save_interval"),
+    *("device", "dtype", "compile"),  # what they come to is compared instead
+}
 
 
 @dataclass
 class TrainConfig:
-    dataset: str = "chitchat"
-    """Name of a prepared dataset: data/<dataset>.json."""
+    dataset: str | None = None
+    """Name of a prepared dataset: data/<dataset>.json; by default chitchat, and of your own chats
+    the name of the run."""
     data_path: tuple[Path, ...] = ()
     """Your own chats: files, folders, zips; first prepared as data/prepare-file.py does."""
     me: str | None = None
@@ -60,21 +74,22 @@ class TrainConfig:
     n_embd: int | None = None
     n_inner: int | None = None
     block_size: int | None = None
-    """Context in tokens; of a trained model: how much of it training uses."""
+    """Context in tokens. A trained model keeps its own, and reads sequences of this length; by
+    default up to 512, as fits the data."""
     tie_embeddings: bool | None = None
     """One matrix for embedding and head; by default as the architecture has it."""
     dropout: float = 0.0
 
-    max_iters: int = 5000
-    """Optimizer steps."""
+    max_iters: int | None = None
+    """Optimizer steps; by default 5000, a trained model instead reads the dataset three times."""
     epochs: float | None = None
     """Instead of --max_iters: how often to read the dataset."""
     time_budget: str | None = None
     """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
     patience: int | None = None
     """Stop when the validation loss has not fallen for so many validations in a row."""
-    batch_size: int = 32
-    """Sequences per optimizer step."""
+    batch_size: int | None = None
+    """Sequences per optimizer step; by default 32, for a trained model 1 to 16 as fits the data."""
     micro_batch_size: int | None = None
     """Sequences computed at once; found automatically, and never changes the result's meaning."""
     loss_on: Literal["all", "assistant"] = "all"
@@ -101,8 +116,8 @@ class TrainConfig:
     grad_clip: float = 1.0
     """Largest gradient norm; 0 for none."""
 
-    eval_interval: int = 250
-    """Steps between validation losses."""
+    eval_interval: int | None = None
+    """Steps between validation losses; by default 250, for a trained model four times an epoch."""
     eval_tokens: int = 65536
     """Validation tokens read each time, always the same ones."""
     sample_interval: int = 1000
@@ -123,8 +138,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_iters", "batch_size", "eval_interval", "eval_tokens", "save_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)} must be 1 or more")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"--{name} {value} must be 1 or more")
         seconds(self.time_budget or "1s")
         ranges = {
             "decay_fraction": (0.0, 1.0),
@@ -148,25 +163,18 @@ class TrainConfig:
             raise ValueError("--epochs and --time_budget exclude each other: give one")
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
-        if self.data_path and self.dataset == TrainConfig.dataset:
-            self.dataset = self.run_name or "mine"  # your own chats replace no other dataset
-        if self.me and not self.data_path:
-            raise ValueError("--me names somebody in your own chats: give them with --data_path")
         if not is_plain_name(self.run):
             raise ValueError(f"--run_name {self.run!r} must be a plain file name")
-        if self.optimizer is None:
-            self.optimizer = "adamw" if self.base else "muon"
         self._check_tuning()
 
     def _check_tuning(self) -> None:
         """What only makes sense with a trained model, and what makes none with it."""
         if self.base:
-            for name in ("preset", "arch", *SHAPE[:-1], "tie_embeddings"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"--{name} is for a new model, --init_from {self.init_from} has its own "
-                        "shape: leave one of them out"
-                    )
+            if shape := self.new_shape:
+                raise ValueError(
+                    f"--{shape[0]} is for a new model, --init_from {self.init_from} has its own "
+                    "shape: leave one of them out"
+                )
         elif self.lora_rank:
             raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
         if self.lora_rank and self.optimizer == "muon":
@@ -178,9 +186,29 @@ class TrainConfig:
         if self.load_in_4bit and self.lora_merge:
             raise ValueError("--lora_merge needs the whole weights: leave out --load_in_4bit")
 
+    def for_new_model(self) -> TrainConfig:
+        """With what was left open filled in; jojo/tuning.py does it for a trained model."""
+        usual = {"batch_size": 32, "eval_interval": 250}
+        if self.epochs is None and self.time_budget is None:
+            usual["max_iters"] = 5000
+        open_ones = {n: value for n, value in usual.items() if getattr(self, n) is None}
+        return replace(self, **open_ones)
+
+    def settings(self) -> dict:
+        """What a resumed run must agree on, as plain values."""
+        given = {n: v for n, v in vars(self).items() if n not in FREE_SETTINGS}
+        return {n: str(v) if isinstance(v, Path) else v for n, v in given.items()}
+
+    @property
+    def data_name(self) -> str:
+        """The dataset, which has a name of its own where it is made of your own chats."""
+        if self.dataset is not None:
+            return self.dataset
+        return (self.run_name or "mine") if self.data_path else DEFAULT_DATASET
+
     @property
     def run(self) -> str:
-        return self.run_name or self.dataset
+        return self.run_name or self.data_name
 
     @property
     def base(self) -> str | None:
@@ -188,11 +216,21 @@ class TrainConfig:
         return None if self.init_from == "scratch" else self.init_from
 
     @property
+    def new_shape(self) -> list[str]:
+        """Settings that are given and that only a new model can have."""
+        names = ("preset", "arch", *SHAPE[:-1], "tie_embeddings")
+        return [name for name in names if getattr(self, name) is not None]
+
+    @property
+    def chosen_optimizer(self) -> str:
+        return self.optimizer or ("adamw" if self.base else "muon")
+
+    @property
     def rate(self) -> float:
         """The learning rate, or the optimizer's usual one."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if self.optimizer == "muon":
+        if self.chosen_optimizer == "muon":
             return 0.02
         if not self.base:
             return 6e-4
@@ -207,6 +245,98 @@ class TrainConfig:
         given = {n: getattr(self, n) for n in ("arch", *SHAPE, "tie_embeddings")}
         given = {n: value for n, value in given.items() if value is not None}
         return {"dropout": self.dropout, **given}
+
+
+def without_flags(*names: str) -> Callable[[type], type]:
+    """Of a dataclass: these fields are no flags of its command, as it decides them itself."""
+
+    def hide(cls: type) -> type:
+        hints = get_type_hints(cls, include_extras=True)
+        cls.__annotations__ |= {name: tyro.conf.Suppress[hints[name]] for name in names}
+        return cls
+
+    return hide
+
+
+@dataclass
+class OwnFiles:
+    """What train_chatbot.py starts from, reads and leaves."""
+
+    model: str = "gpt2-small (124M)"
+    """What to start from: gpt2-small (124M), gpt2-medium (355M), gpt2-large (774M), gpt2-xl
+    (1558M), distilgpt2, a Hugging Face folder or owner/name (gpt2, qwen3), or a checkpoint."""
+    text_file: tuple[Path, ...] = ()
+    """Texts to learn: files, folders, zips of plain text."""
+    conversation_file: tuple[Path, ...] = ()
+    """Conversations to learn: files, folders, zips of whatever data/prepare-file.py reads."""
+    save_path: Path = ROOT / "models" / "chatbot.pt"
+    """The model that comes out, a .pt file."""
+    interactive: bool = False
+    """Talk to it afterwards; without files to learn: to the model that is at --save_path."""
+    system: str | None = None
+    """System message for conversations that have none, and of --interactive: a persona."""
+    val_fraction: float | None = None
+    """Share that is held out to see when to stop; by default a tenth, and nothing of fewer than 20
+    conversations or pieces of a text."""
+
+    @property
+    def has_data(self) -> bool:
+        return bool(self.text_file or self.conversation_file)
+
+
+@without_flags(
+    *("dataset", "data_path", "template", "out_dir", "run_name", "init_from", "max_iters"),
+    *("preset", "arch", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "tie_embeddings"),
+    *("time_budget", "optimizer", "embedding_lr", "head_lr", "warmup_iters", "decay_fraction"),
+    *("final_lr_fraction", "grad_clip", "eval_interval", "sample_interval", "save_interval"),
+)
+@dataclass
+class ChatbotConfig(TrainConfig, OwnFiles):
+    """What train_chatbot.py can be told; `training` makes the settings of a run of it."""
+
+    epochs: float = TUNING_EPOCHS
+    """How often to read the data."""
+    patience: int | None = None
+    """Stop when the validation loss has not fallen for so many validations in a row, of which there
+    are four in an epoch; by default four."""
+
+    def __post_init__(self) -> None:
+        name = self.save_path.name
+        if self.save_path.suffix != ".pt" or not is_plain_name(name):
+            raise ValueError(f"--save_path {self.save_path} must be a file whose name ends in .pt")
+        if self.epochs <= 0:
+            raise ValueError(f"--epochs {self.epochs:g} must be more than 0")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"--batch_size {self.batch_size} must be 1 or more")
+        check_ranges(self, {"val_fraction": (0.0, 0.9), "block_size": (1, 1 << 40)})
+        self.training()  # has checks of its own
+
+    def check_files(self) -> None:
+        """ValueError where there is nothing to learn, or what is asked for does not go with it.
+
+        Not in __post_init__: a TOML file may hold the one and flags the other.
+        """
+        if not self.has_data and not self.interactive:
+            raise ValueError(
+                "there is nothing to learn: give --text_file FILE, --conversation_file FILE or both"
+            )
+        if self.me and not self.conversation_file:
+            raise ValueError("--me names somebody in --conversation_file: give that")
+        if self.system and self.has_data and not self.conversation_file:
+            raise ValueError("--system needs conversations: give --conversation_file, too")
+        if self.loss_on == "assistant" and self.text_file:
+            raise ValueError(
+                "--loss_on assistant: a text has no assistant, nothing of --text_file would be "
+                "learned; leave one of them out"
+            )
+
+    def training(self, **decided: object) -> TrainConfig:
+        """The settings of the training run; `decided`: by what the data is like."""
+        given = {f.name: getattr(self, f.name) for f in fields(TrainConfig)}
+        given = {name: value for name, value in given.items() if value is not None}
+        run = self.save_path.stem
+        named = {"run_name": run, "dataset": f"chatbot-{run}", "out_dir": self.save_path.parent}
+        return TrainConfig(**given | named | {"init_from": self.model} | decided)
 
 
 @dataclass(kw_only=True)
@@ -238,8 +368,11 @@ class SamplingOptions:
 
 @dataclass(kw_only=True)
 class GenConfig(SamplingOptions):
-    checkpoint: Annotated[Path, tyro.conf.Positional]
-    """A checkpoint of train.py, e.g. models/chat5000.pt."""
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A checkpoint of train.py, e.g. models/chat5000.pt, an adapter, a Hugging Face folder, or a
+    name: gpt2, gpt2-medium, owner/name."""
+    base: str | None = None
+    """The model an adapter was trained on, where it is not found."""
     prompt: str | None = None
     """What to say to a chat model, or what a text model continues."""
     prompt_file: Path | None = None
@@ -248,6 +381,8 @@ class GenConfig(SamplingOptions):
     """Chat in the terminal; a text model continues each line."""
     system: str | None = None
     """System message of the chat."""
+    examples: Path | None = None
+    """Example interactions for the system message: any file data/prepare-file.py reads."""
     nonstop: bool = False
     """Go on past the end of the reply, up to --max_tokens."""
     num_samples: int = 1
@@ -265,9 +400,49 @@ class GenConfig(SamplingOptions):
 
 
 @dataclass(kw_only=True)
+class InteractConfig(SamplingOptions):
+    temp: Annotated[float, tyro.conf.arg(aliases=["--temperature"])] = SamplingOptions.temp
+    """Temperature: 0 always takes the likeliest token."""
+    max_tokens: Annotated[int, tyro.conf.arg(aliases=["--max_length"])] = SamplingOptions.max_tokens
+    """Longest reply, in tokens."""
+    run_name: str
+    """The run of train.py: its best model, else its newest, is talked to."""
+    max_history: int = 10
+    """How many exchanges before the last message the model reads; fewer where the context ends."""
+    no_sample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Always take the likeliest token, whatever the temperature."""
+    seed: int | None = None
+    """Same seed, same replies; without one every talk differs."""
+    no_info: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the conversation alone."""
+    out_dir: Path = ROOT / "models"
+    """Where the checkpoints are."""
+    base: str | None = None
+    """The model an adapter was trained on, where it is not found."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto takes the fastest."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seed(self.seed)
+        if self.max_history < 1:
+            raise ValueError(f"--max_history {self.max_history} must be 1 or more")
+        if not is_plain_name(self.run_name):
+            raise ValueError(f"--run_name {self.run_name!r} must be a plain file name")
+
+    def sampling(self) -> SamplingOptions:
+        options = {f.name: getattr(self, f.name) for f in fields(SamplingOptions)}
+        return SamplingOptions(**options | ({"temp": 0.0} if self.no_sample else {}))
+
+
+@dataclass(kw_only=True)
 class EvalConfig(SamplingOptions):
-    checkpoint: Annotated[Path, tyro.conf.Positional]
-    """A checkpoint of train.py."""
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A checkpoint or an adapter of train.py, or whatever else gen.py opens."""
+    base: str | None = None
+    """The model an adapter was trained on, where it is not found."""
     dataset: str | None = None
     """Validate on this dataset; by default the one it was trained on."""
     data_dir: Path = ROOT / "data"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from jojo import bins, checkpoint, device
+from jojo import bins, device, pretrained
 from jojo.bins import Batches
 from jojo.chat import Chat
 from jojo.chatml import loss_mask
@@ -101,7 +101,7 @@ def score_replies(
 def measure(config: EvalConfig) -> dict:
     """Everything eval.py prints, as plain values."""
     machine = device.choose(config.device, "auto")
-    model, facts = checkpoint.load_model(config.checkpoint, machine.device)
+    model, facts = pretrained.load_model(config.checkpoint, machine.device, config.base)
     check_seed(config.seed)
     if config.prompts < 0 or config.eval_tokens < 1:
         raise ValueError("--prompts must be 0 or more, --eval_tokens 1 or more")

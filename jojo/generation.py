@@ -1,4 +1,4 @@
-"""What gen.py does: load a checkpoint, then complete a prompt or hold a conversation."""
+"""What gen.py does: load a model, then complete a prompt or hold a conversation."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ import sys
 import time
 from typing import TextIO
 
-import torch
-
-from jojo import chatml, checkpoint, device, planning
+from jojo import chatml, inference, persona, planning
 from jojo.chat import Chat
 from jojo.command import say
 from jojo.config import GenConfig, check_seed
 from jojo.files import write_text
 from jojo.samples import OPENING, STORY_OPENING
-from jojo.sampling import (
-    Reply,
-    ReplyReader,
-    banned_ids,
-    for_inference,
-    generate,
-)
+from jojo.sampling import Reply, ReplyReader, banned_ids, generate
 from jojo.terminal import converse, enable_line_editing, read_line
 
 
 class Session:
-    """A checkpoint ready to generate, as `GenConfig` asks for it."""
+    """A model ready to generate, as `GenConfig` asks for it."""
 
     def __init__(self, config: GenConfig):
         self.config = config
@@ -37,31 +29,61 @@ class Session:
         if config.interactive and config.num_samples > 1:
             raise ValueError("--interactive has one reply at a time: leave out --num_samples")
         self.options = config
-        self.machine = device.choose(config.device, config.dtype)
-        self.model, self.facts = checkpoint.load_model(config.checkpoint, self.machine.device)
-        self.template = chatml.template_named(self.facts["template"])
-        self.dtype = self.machine.inference_dtype(config.dtype, config.num_samples)
-        for_inference(self.model, self.dtype)
-        self.generator = torch.Generator()
-        if config.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(config.seed)
+        examples = None if config.examples is None else persona.read_examples(config.examples)
+        self.opened = inference.open_model(
+            config.checkpoint, config.device, config.dtype, config.base, config.num_samples
+        )
+        self.model, facts = self.opened.model, self.opened.facts
+        self.template = chatml.template_named(facts["template"])
+        self.examples = self._fitting(examples) if examples else []
+        self.generator = inference.seeded(config.seed)
 
     def describe(self) -> str:
-        g, step = self.model.config, self.facts.get("step")
-        trained = f", {step:,} steps on {self.facts.get('dataset')}" if step else ""
+        g, facts = self.model.config, self.opened.facts
+        step = facts.get("step")
+        trained = f", {step:,} steps on {facts.get('dataset')}" if step else ""
         return (
             f"{self.config.checkpoint}: {g.arch}, {g.n_layer} layers x {g.n_embd}, context "
-            f"{g.block_size}{trained}, template {self.template.name}; {self.machine.name()}, "
-            f"{str(self.dtype).removeprefix('torch.')}"
+            f"{g.block_size}{trained}, template {self.template.name}; "
+            f"{self.opened.machine.name()}, {str(self.opened.dtype).removeprefix('torch.')}"
+        )
+
+    def _fitting(self, examples: list[persona.Example]) -> list[persona.Example]:
+        """As many of --examples as leave room for the chat; says how many."""
+        if not self.template.is_chat:
+            raise ValueError("--examples: this model was trained on plain text, not on chats")
+        block_size = self.model.config.block_size
+        room = persona.room_tokens(block_size)
+        if "system" in self.template.prefix:
+            kept = persona.fitting_system(self.config.system, examples, room)
+        else:
+            kept = persona.fitting_turns(examples, room, self.template.name)
+        share = f"{persona.CONTEXT_SHARE:.0%} of the context of {block_size:,} tokens"
+        if not kept:
+            raise ValueError(
+                f"--examples {self.config.examples}: none of {len(examples):,} fits into {share}: "
+                "shorten them, or --system"
+            )
+        say(f"{len(kept):,} of {len(examples):,} examples fit into {share}")
+        return kept
+
+    def chat(self) -> Chat:
+        return Chat(
+            self.model,
+            self.template.name,
+            self.options,
+            self.generator,
+            self.config.system,
+            self.config.nonstop,
+            examples=persona.turns_of(self.examples),
+            examples_in_system=True,
         )
 
     def given(self) -> bool:
         return self.config.prompt is not None or self.config.prompt_file is not None
 
     def messages(self) -> list[chatml.Message]:
-        """The conversation to be answered, from --prompt, --prompt_file and --system."""
+        """What is to be answered, from --prompt, --prompt_file, --system and --examples."""
         text = self.config.prompt
         if self.config.prompt_file is not None:
             text = self.config.prompt_file.read_text(encoding="utf-8")
@@ -77,9 +99,10 @@ class Session:
             messages = chatml.parse_text(text, self.template.name)
         else:
             messages = [{"role": "user", "content": text.strip()}]
-        if self.config.system and messages[0]["role"] != "system":
-            messages.insert(0, {"role": "system", "content": self.config.system})
-        return messages
+        chat = self.chat()
+        if messages[0]["role"] == "system":
+            chat.system = messages.pop(0)["content"]
+        return chat.opening(messages) + messages
 
     def complete(self, out: TextIO) -> None:
         """Answer or continue the prompt on `out`, --num_samples times."""
@@ -128,14 +151,11 @@ class Session:
 
     def interact(self) -> None:
         """Chat until the end of input; a text model continues each line."""
-        c = self.config
         if self.template.is_chat:
-            chat = Chat(
-                self.model, self.template.name, self.options, self.generator, c.system, c.nonstop
-            )
+            chat = self.chat()
             converse(chat, [m["content"] for m in self.messages()[-1:]] if self.given() else [])
-            if c.output is not None:
-                chat.save(c.output)
+            if self.config.output is not None:
+                chat.save(self.config.output)
             return
         enable_line_editing()
         say("Type the beginning of a text; Ctrl+D leaves.")

@@ -105,7 +105,7 @@ def _conversations_of(dataset: Dataset) -> Iterator[Conversation]:
     from jojo.bins import SPLITS
     from jojo.chatml import Conversation, decode
 
-    for split in reversed(SPLITS):
+    for split in reversed(SPLITS) if dataset.manifest.holds_out else SPLITS[:1]:
         for number, ids in enumerate(dataset.conversations(split), start=1):
             where = f"{dataset.manifest.name}-{split}.bin, conversation {number}"
             yield Conversation(decode(ids), split, where=where)

@@ -1,8 +1,8 @@
 """LoRA: small matrices trained beside frozen ones (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
-    adapt(model, LoRA(rank=16))          # in place; only adapters and the ChatML rows still learn
+    adapt(model, LoRA(16, 32.0, 0.0, ("q", "v")))   # in place: adapters and ChatML rows learn
     logits = model(ids)
-    merge(model)                         # in place; a plain GPT again
+    merge(model)                                    # in place; a plain GPT again
 
 A projection W becomes W + alpha / rank B A with A (rank, in) random and B (out, rank) zero, so that
 training starts at the base model. The rows of <|im_end|> and <|im_start|> are trained in full: a
@@ -31,8 +31,8 @@ class LoRA:
 
     rank: int
     alpha: float
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ("q", "k", "v", "o")
+    dropout: float
+    targets: tuple[str, ...]
 
     @property
     def scale(self) -> float:
@@ -44,7 +44,7 @@ class LoRALinear(nn.Module):
 
     def __init__(self, base: nn.Linear, how: LoRA):
         super().__init__()
-        self.base, self.scale = base, how.scale
+        self.base, self.how = base, how
         where = {"device": base.weight.device, "dtype": torch.float32}
         self.lora_A = nn.Parameter(torch.empty(how.rank, base.in_features, **where))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, how.rank, **where))
@@ -53,10 +53,10 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         small = F.linear(self.dropout(x), self.lora_A)  # (B, T, rank)
-        return self.base(x) + F.linear(small, self.lora_B) * self.scale
+        return self.base(x) + F.linear(small, self.lora_B) * self.how.scale
 
     def merged_weight(self) -> Tensor:
-        return self.base.weight + self.scale * self.lora_B @ self.lora_A
+        return self.base.weight + self.how.scale * self.lora_B @ self.lora_A
 
 
 class _TrainedRows(nn.Module):
@@ -65,10 +65,12 @@ class _TrainedRows(nn.Module):
     `rows` is a view: the optimizer's change of it is a change of `weight`.
     """
 
+    span = slice(IM_END, N_TOKENS)
+
     def __init__(self, weight: nn.Parameter, rows: nn.Parameter | None = None):
         super().__init__()
         self.weight = weight.requires_grad_(False)
-        self.rows = nn.Parameter(weight.data[IM_END:N_TOKENS]) if rows is None else rows
+        self.rows = nn.Parameter(weight.data[self.span]) if rows is None else rows
 
 
 class TrainedRowsEmbedding(_TrainedRows):
@@ -124,6 +126,11 @@ def is_adapted(model: GPT) -> bool:
     return isinstance(model.wte, TrainedRowsEmbedding)
 
 
+def of(model: GPT) -> LoRA:
+    """How an adapted model was adapted."""
+    return next(m.how for m in model.modules() if isinstance(m, LoRALinear))
+
+
 def adapter_state(model: GPT) -> dict[str, Tensor]:
     """What was trained: adapters and ChatML rows, by name, as copies on the CPU."""
     return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
@@ -171,33 +178,46 @@ def merge(model: GPT) -> None:
     model.wte, model.lm_head = embedding, head
 
 
-def hold_in_4bit(model: GPT) -> None:
-    """Replace the projections by 4-bit ones (NF4; QLoRA, https://arxiv.org/abs/2305.14314).
+def hold_in(model: GPT, dtype: torch.dtype) -> None:
+    """Store the frozen projections of an adapted model in `dtype`, in place.
 
-    ValueError where bitsandbytes or a CUDA GPU is missing. Adapt the model afterwards.
+    Under autocast to that dtype the products stay what they were, bit for bit, but the weights
+    are not cast, and kept twice, at every step. `merge` then adds to rounded weights.
     """
-    device = model.wte.weight.device
+    for module in model.h.modules():
+        if isinstance(module, nn.Linear) and module.weight.is_floating_point():
+            module.weight.data = module.weight.data.to(dtype)
+
+
+def hold_in_4bit(model: GPT, device: torch.device) -> None:
+    """Move a model from the CPU to a GPU with its projections in 4 bits (NF4; QLoRA,
+    https://arxiv.org/abs/2305.14314). Adapt it afterwards.
+
+    ValueError where bitsandbytes or a CUDA GPU is missing.
+    """
     if device.type != "cuda":
         raise ValueError(
-            f"--load_in_4bit needs a CUDA GPU, the model is on {device}: leave it out, LoRA alone "
+            f"--load_in_4bit needs a CUDA GPU, this run is on {device}: leave it out; LoRA alone "
             "already keeps gradients and optimizer small"
         )
     if find_spec("bitsandbytes") is None:
         raise ValueError("--load_in_4bit needs bitsandbytes: pip install bitsandbytes")
-    quantize(model)
+    quantize(model, device)
+    model.to(device)
 
 
-def quantize(model: GPT) -> None:
+def quantize(model: GPT, device: torch.device) -> None:
     import bitsandbytes
 
     for block in model.h:
         for part in (block.attn, block.mlp):
             for name, child in list(part.named_children()):
                 if isinstance(child, nn.Linear):
-                    setattr(part, name, _in_4bit(child, bitsandbytes.nn))
+                    setattr(part, name, _in_4bit(child, bitsandbytes.nn).to(device))
 
 
 def _in_4bit(linear: nn.Linear, nn4) -> nn.Module:
+    """A 4-bit layer that is packed when it is moved to its device."""
     small = nn4.Linear4bit(
         linear.in_features,
         linear.out_features,
@@ -205,9 +225,8 @@ def _in_4bit(linear: nn.Linear, nn4) -> nn.Module:
         compute_dtype=torch.bfloat16,
         quant_type="nf4",
     )
-    small.weight = nn4.Params4bit(
-        linear.weight.detach().cpu(), requires_grad=False, quant_type="nf4"
-    )
+    weight = linear.weight.detach()
+    small.weight = nn4.Params4bit(weight, requires_grad=False, quant_type="nf4")
     if linear.bias is not None:
-        small.bias = nn.Parameter(linear.bias.detach().cpu(), requires_grad=False)
-    return small.to(linear.weight.device)  # the move quantizes
+        small.bias = nn.Parameter(linear.bias.detach(), requires_grad=False)
+    return small

@@ -12,29 +12,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jojo.lora import TrainedRowsHead
+
 CHUNK_LOGITS = {"cpu": 1 << 23, "cuda": 1 << 28}  # logits held at once; fits a CPU's caches
 
 
 class LinearCrossEntropy(torch.autograd.Function):
     """sum_n weights[n] * -log softmax(h W^T + bias)[n, targets[n]], chunk by chunk over n.
 
-    `bias` (V,) float32 stands in the normaliser only, not in the target's logit. Gradients are
+    `bias` (V,) float32 stands in the normaliser only, not in the target's logit. Of a frozen W
+    `rows`, a Parameter that shares the memory of W[span], may still learn. Gradients are
     computed in the forward pass, while a chunk's logits are at hand, so that no chunk is computed
     twice (the idea of https://arxiv.org/abs/2410.10989); logits are float32 from the product on.
     `softmax` is `softmax_step`, perhaps compiled, or None where no gradient is wanted.
     """
 
     @staticmethod
-    def forward(ctx, h, weight, targets, weights, bias, softmax):
+    def forward(ctx, h, weight, rows, span, targets, weights, bias, softmax):
         want = softmax is not None
+        want_W = want and ctx.needs_input_grad[1]
         W = weight.to(h.dtype)  # (V, C)
-        rows = chunk_rows(len(h), max(1, CHUNK_LOGITS.get(h.device.type, 1 << 26) // len(W)))
+        size = chunk_rows(len(h), max(1, CHUNK_LOGITS.get(h.device.type, 1 << 26) // len(W)))
         grad_h = torch.empty_like(h) if want else None
-        grad_W = torch.zeros_like(weight, dtype=torch.float32) if want else None
+        grad_W = torch.zeros_like(weight, dtype=torch.float32) if want_W else None
+        grad_rows = None if rows is None else torch.zeros_like(rows, dtype=torch.float32)
         total = torch.zeros((), device=h.device, dtype=torch.float32)
-        logits = h.new_empty(rows, len(W))
-        for i in range(0, len(h), rows):
-            hs, ts, ws = h[i : i + rows], targets[i : i + rows], weights[i : i + rows]
+        logits = h.new_empty(size, len(W))
+        for i in range(0, len(h), size):
+            hs, ts, ws = h[i : i + size], targets[i : i + size], weights[i : i + size]
             out = torch.mm(hs, W.t(), out=logits[: len(hs)])
             if not want:
                 nll = F.cross_entropy(out.float() + bias, ts, reduction="none") + bias[ts]
@@ -42,15 +47,18 @@ class LinearCrossEntropy(torch.autograd.Function):
                 continue
             loss, d = softmax(out, bias, ts, ws)
             total += loss
-            torch.mm(d, W, out=grad_h[i : i + rows])
-            grad_W += d.t() @ hs
-        ctx.save_for_backward(grad_h, grad_W)
+            torch.mm(d, W, out=grad_h[i : i + size])
+            if want_W:
+                grad_W += d.t() @ hs
+            if rows is not None:
+                grad_rows += d[:, span].t() @ hs
+        ctx.save_for_backward(grad_h, grad_W, grad_rows)
         return total
 
     @staticmethod
     def backward(ctx, grad):
-        grad_h, grad_W = ctx.saved_tensors
-        return grad_h * grad.to(grad_h.dtype), grad_W * grad, None, None, None, None
+        grads = [None if g is None else g * grad.to(g.dtype) for g in ctx.saved_tensors]
+        return *grads, None, None, None, None, None
 
 
 def chunk_rows(n: int, most: int) -> int:
@@ -80,17 +88,35 @@ def cross_entropy(
     `softmax_step` or that function compiled.
     """
     h, targets, weights = h.flatten(0, 1), targets.flatten(), weights.flatten().float()
+    rows, span = None, None
     if isinstance(head, ActiveHead):
         targets, bias = head.rows[targets], head.bias
     else:
         bias = h.new_zeros(len(head.weight), dtype=torch.float32)
+    if isinstance(head, TrainedRowsHead):
+        rows, span = head.rows, head.span
     if not torch.is_grad_enabled():  # inside the function it never is
         softmax = None
-    return LinearCrossEntropy.apply(h, head.weight, targets, weights, bias, softmax)
+    return LinearCrossEntropy.apply(h, head.weight, rows, span, targets, weights, bias, softmax)
+
+
+def hold_active(model: nn.Module, ids_in_use: Tensor) -> None:
+    """Hold the active vocabulary alone in head and embedding of an untied model, in place.
+
+    Shared are the rows of the head that equal the last one, which belongs to no token, and are
+    not of `ids_in_use`: all others in a new model, whose head is zero, and in one that was trained
+    here those that its data did not use either. A head without such rows is left as it is.
+    """
+    W = model.lm_head.weight.detach()
+    own = (W[-1] != W).any(-1)
+    own[ids_in_use] = True
+    if own.sum() <= len(W) - 2:
+        model.lm_head = ActiveHead(W, own.nonzero().flatten())
+        model.wte = ActiveEmbedding(model.wte, ids_in_use)
 
 
 class ActiveHead(nn.Module):
-    """A zero-initialised head with a row for each id in use and one row for all the others.
+    """A head with a row for each id in use and one row for all the others, which must be equal.
 
     Ids that never are a target get the same gradient at every step, so in the full head their
     rows would stay equal for ever. One shared row stands for them: log(count) is added to its
@@ -98,14 +124,16 @@ class ActiveHead(nn.Module):
     `forward` gives full logits (..., V), `full_weight` the full matrix.
     """
 
-    def __init__(self, n_embd: int, vocab_size: int, ids_in_use: Tensor):
+    def __init__(self, full: Tensor, ids_in_use: Tensor):
         super().__init__()
-        A = len(ids_in_use)
+        vocab_size, A = len(full), len(ids_in_use)
         self.n_others = vocab_size - A
-        assert self.n_others > 0
-        self.weight = nn.Parameter(torch.zeros(A + 1, n_embd))
         rows = torch.full((vocab_size,), A, dtype=torch.int64)
         rows[ids_in_use] = torch.arange(A)
+        shared = full[rows == A]
+        assert len(shared)
+        assert (shared == shared[0]).all()
+        self.weight = nn.Parameter(torch.cat((full[ids_in_use], shared[:1])))
         bias = torch.zeros(A + 1)
         bias[A] = math.log(self.n_others)
         self.register_buffer("rows", rows, persistent=False)  # id -> row

@@ -11,14 +11,18 @@ as good as new text (Muennighoff et al. 2023, https://arxiv.org/abs/2305.16264).
 whole passes; the last one is a random part of its conversations. Without weights each is used once.
 
 Validation is that of all sets, each conversation once and unweighted; a training conversation
-that stands in any of it word for word is dropped.
+that stands in any of it word for word is dropped. A set that holds nothing out gives none; where
+no set holds anything out, validation repeats training.
+
+Documents may stand among ChatML conversations: a mixture of both is ChatML, in which they are raw
+text without turns, ended by <|endoftext|>. `--loss_on assistant` learns nothing of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +37,7 @@ from jojo.bins import (
     open_dataset,
 )
 from jojo.command import say
+from jojo.prepare import NOTHING_HELD_OUT
 from tokenizer import ENDOFTEXT
 
 BLOCK_TOKENS = 1 << 20  # written at once
@@ -72,14 +77,14 @@ def mix(
 ) -> Manifest:
     """Write the mixture `name` of prepared datasets and say what became of each."""
     datasets = [open_dataset(n, data_dir) for n in names]
-    template = _one_template(datasets)
+    template = template_of({d.manifest.name: d.manifest.template for d in datasets})
     dropped: Counter[str] = Counter()
-    val = [_source(d, "val") for d in datasets]
+    val = [_source(d, "val") for d in datasets if d.manifest.holds_out]
     records_in = sum(len(s.keys) for s in val)
-    dropped[VALIDATION_COPY] += _drop_known(val)
+    dropped[VALIDATION_COPY] += _drop_known(val) if val else 0
     train = [_source(d, "train") for d in datasets]
     records_in += sum(len(s.keys) for s in train)
-    held_out = np.unique(np.concatenate([s.keys for s in val]))
+    held_out = _keys(val)
     for source in train:
         dropped[IN_VALIDATION] += _keep(source, ~np.isin(source.keys, held_out))
         if not len(source.usable):
@@ -98,16 +103,21 @@ def mix(
         dropped[CUT] += len(source.usable) - len(np.unique(units))
     # a conversation that is used several times is read as often
     records_in += too_many + sum(len(u) - len(np.unique(u)) for u in chosen)
-    facts = _facts(train, chosen, weights)
+    facts = _facts(datasets, train, chosen, weights)
     has_text = all((Path(data_dir) / f"{n}-train.txt").exists() for n in names)
     with DatasetWriter(data_dir, name, template=template, write_text=has_text) as writer:
         for split, sources, units in (
             ("val", val, [s.usable for s in val]),
             ("train", train, chosen),
         ):
-            _write(writer, split, sources, units, rng)
+            if sources:
+                _write(writer, split, sources, units, rng)
         kept = sum(writer.conversations.values())
         assert records_in == kept + sum(dropped.values()), (records_in, kept, dropped)
+        notes = {"mixture": facts, "max_repeats": max_repeats}
+        if not val:
+            writer.repeat_train()
+            notes["val"] = NOTHING_HELD_OUT
         manifest = writer.commit(
             licence=" + ".join(
                 dict.fromkeys(d.manifest.licence or "none stated" for d in datasets)
@@ -117,18 +127,23 @@ def mix(
             seed=seed,
             records_in=records_in,
             dropped={reason: n for reason, n in dropped.most_common() if n},
-            notes={"mixture": facts, "max_repeats": max_repeats},
+            notes=notes,
         )
     _report(manifest)
     return manifest
 
 
-def _one_template(datasets: Sequence[Dataset]) -> str:
-    templates = {d.manifest.template for d in datasets}
-    if len(templates) > 1:
-        each = ", ".join(f"{d.manifest.name} is {d.manifest.template}" for d in datasets)
-        raise ValueError(f"a mixture has one template, but {each}: mix sets of one template")
-    return templates.pop()
+def template_of(templates: Mapping[str, str]) -> str:
+    """That of a mixture of sets with these, by name; ValueError where they do not go together."""
+    found = set(templates.values())
+    if found == {"text", "chatml"}:
+        return "chatml"
+    if len(found) > 1:
+        each = ", ".join(f"{name} is {template}" for name, template in templates.items())
+        raise ValueError(
+            f"a mixture has one template, but {each}: mix sets of one template, or text with chatml"
+        )
+    return found.pop()
 
 
 def _source(dataset: Dataset, split: str) -> Source:
@@ -142,11 +157,15 @@ def _source(dataset: Dataset, split: str) -> Source:
 
 def _drop_known(sources: Sequence[Source]) -> int:
     """Keep of conversations that stand several times in `sources` the first; how many went."""
-    keys = np.concatenate([s.keys for s in sources])
+    keys = _keys(sources)
     first = np.zeros(len(keys), dtype=bool)
     first[np.unique(keys, return_index=True)[1]] = True
     parts = np.split(first, np.cumsum([len(s.keys) for s in sources])[:-1])
     return sum(_keep(source, part) for source, part in zip(sources, parts, strict=True))
+
+
+def _keys(sources: Sequence[Source]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.uint64), *(s.keys for s in sources)])
 
 
 def _keep(source: Source, keep: np.ndarray) -> int:
@@ -234,7 +253,10 @@ def _write(
 
 
 def _facts(
-    sources: Sequence[Source], chosen: Sequence[np.ndarray], weights: Sequence[float] | None
+    datasets: Sequence[Dataset],
+    sources: Sequence[Source],
+    chosen: Sequence[np.ndarray],
+    weights: Sequence[float] | None,
 ) -> dict[str, dict]:
     """What was taken of each set, for the manifest and the report."""
     tokens = [int(s.lengths[units].sum()) for s, units in zip(sources, chosen, strict=True)]
@@ -248,6 +270,10 @@ def _facts(
             "times_used": round(tokens[i] / source.tokens, 4),
             "share_asked": round(asked[i] / math.fsum(asked), 6),
             "share_got": round(tokens[i] / sum(tokens), 6),
+            "template": datasets[i].manifest.template,
+            "records_in": datasets[i].manifest.records_in,
+            "dropped": datasets[i].manifest.dropped,
+            "holds_out": datasets[i].manifest.holds_out,
         }
         for i, source in enumerate(sources)
     }
@@ -257,8 +283,12 @@ def _report(manifest: Manifest) -> None:
     mixture = manifest.notes["mixture"]
     lines = [f"{manifest.name}: {manifest.records_in:,} records in (one used twice counts twice)"]
     lines += [f"  {n:>11,}  dropped: {reason}" for reason, n in manifest.dropped.items()]
+    mixed = len({facts["template"] for facts in mixture.values()}) > 1
+    kind = "conversations and documents" if mixed else "conversations"
     for split, n in manifest.conversations.items():
-        lines.append(f"  {n:>11,}  conversations in {split}, {manifest.tokens[split]:,} tokens")
+        copied = f" ({NOTHING_HELD_OUT})" if split == "val" and not manifest.holds_out else ""
+        tokens = f"{manifest.tokens[split]:,} tokens{copied}"
+        lines.append(f"  {n:>11,}  {kind} in {split}, {tokens}")
     width = max(len("set"), *map(len, mixture))
     lines.append(f"  {'set':<{width}}  conversations        tokens   used   asked     got")
     for name, facts in mixture.items():

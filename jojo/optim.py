@@ -36,15 +36,16 @@ class Optimizers:
     """The optimizers of a model, stepped together."""
 
     def __init__(self, model: nn.Module, config):
-        matrices = [p for p in model.h.parameters() if p.dim() == 2]
+        learned = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        matrices = [p for n, p in learned.items() if n.startswith("h.") and p.dim() == 2]
         taken = {id(p) for p in matrices}
-        rest = {n: p for n, p in model.named_parameters() if id(p) not in taken}
+        rest = {n: p for n, p in learned.items() if id(p) not in taken}
         embeddings = [p for n, p in rest.items() if n.startswith(("wte", "wpe"))]
         others = [p for n, p in rest.items() if not n.startswith(("wte", "wpe"))]
         decay = config.weight_decay
         tied = model.config.tie_embeddings
         adam = {"betas": (0.8, 0.95), "eps": 1e-10, "weight_decay": 0.0, "fused": True}
-        if config.optimizer == "muon":
+        if config.chosen_optimizer == "muon":
             muon = torch.optim.Muon(matrices, lr=config.rate, momentum=0.95, weight_decay=decay)
             groups = [
                 # a tied matrix is a head too

@@ -280,7 +280,7 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
         if not options.input.exists():
             raise ValueError(f"--input {options.input} does not exist")
         return options.input
-    facts, answers, hub_answers = DATASETS[dataset], [], None
+    facts, answers, reachable = DATASETS[dataset], [], None
     home = options.out_dir / "raw" / dataset
     several = len(facts.origins) > 1  # a folder each then: files of two origins must never mix
     places = [(home / _folder_name(o) if several else home, o) for o in facts.origins]
@@ -289,9 +289,9 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
             if not origin.is_hub:
                 _from_web(origin, folder)
             elif not _is_whole(folder):
-                if hub_answers is None:
-                    hub_answers = _hub_answers()
-                if not hub_answers:
+                if reachable is None:
+                    reachable = hub_answers()
+                if not reachable:
                     raise ConnectionError("huggingface.co cannot be reached")
                 _from_hub(origin, folder)
         except (DownloadError, ConnectionError, ValueError) as error:
@@ -330,7 +330,7 @@ def _from_web(origin: Origin, folder: Path) -> None:
     write_text(folder / WHOLE, "\n".join(origin.files))
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """One quick question first: the hub's own client would try each repository for long."""
     import requests
 

@@ -11,15 +11,16 @@ record dropped, and the others are read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from jojo import transcript
+from jojo import recipes, transcript
 from jojo.config import seconds
 from jojo.prepare import Recipe, Tally
 from jojo.transcript import ExportOptions
@@ -63,12 +64,57 @@ def conversations(options: FileOptions, tally: Tally) -> Iterator[Conversation]:
     seconds(options.gap, "--gap")
     with options.found as found:
         found.note_sources(tally)
+        if not options.anonymize:
+            tally.notes["options"] = _how(options)
         for fault in found.faults:
             _drop_file(fault.reason, fault.where, tally)
         yield from _first_of_each(_Reader(options, found, tally).conversations(), tally)
         if not tally.records_in:
             why = ", ".join(tally.skipped)
             raise ValueError(f"{found} holds no messages" + (f" ({why})" if why else ""))
+
+
+def is_prepared(options: FileOptions, template: str) -> bool:
+    """Whether the dataset is there already, made of these very files in the same way."""
+    from jojo.bins import open_dataset
+
+    tally = Tally()
+    options.found.note_sources(tally)
+    try:
+        manifest = open_dataset(options.name or RECIPE.name, options.out_dir).manifest
+    except ValueError:  # none, or a spoilt one
+        return False
+    wanted = (template, tally.sources, _how(options))
+    there = (manifest.template, manifest.sources, manifest.notes.get("options"))
+    # of a folder the name alone is known
+    return wanted == there and all(path.is_file() for path in options.paths)
+
+
+def _how(options: FileOptions) -> dict[str, object]:
+    """What decides what becomes of the files, as plain values."""
+    where = ("paths", "data_path", "out_dir", "name")
+    given = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in where}
+    return {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if v is not None}
+
+
+def check_name(name: str, folder: Path) -> None:
+    """ValueError where own chats of this name would replace another dataset, or another file."""
+    path = folder / f"{name}.json"
+    is_recipe = name in recipes.names()
+    if is_recipe or (path.exists() and not _is_ours(path)):
+        what = f"what data/prepare-{name}.py prepares" if is_recipe else path
+        raise ValueError(
+            f"your own chats would take the place of {what}: give them another name, e.g. "
+            f"--dataset {name}-own"
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return facts["licence"] == RECIPE.licence and "mixture" not in facts["notes"]
+    except (ValueError, TypeError, KeyError):  # no manifest
+        return False
 
 
 def _first_of_each(found: Iterator[Conversation], tally: Tally) -> Iterator[Conversation]:

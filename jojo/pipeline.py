@@ -70,7 +70,9 @@ def take_documents(
         if not new.all():
             tally.drop("exact duplicate", int((~new).sum()))
             texts, keys = [t for t, n in zip(texts, new, strict=True) if n], keys[new]
-        if split is not None:
+        if not options.val_fraction:
+            in_val = np.zeros(len(texts), dtype=bool)
+        elif split is not None:
             in_val = np.full(len(texts), split == "val")
         else:
             in_val = draws(keys, options.seed) < options.val_fraction
@@ -128,7 +130,7 @@ def _without_verbatim_copies(
         held = [last]
         splits.update(c.split for c in kept)
         yield kept
-    if held and len(splits) == 1 and held[0].split in splits:
+    if options.val_fraction and held and len(splits) == 1 and held[0].split in splits:
         held[0].split = "val" if held[0].split == "train" else "train"
     yield held
 
@@ -139,7 +141,7 @@ def _without_near_copies(
     """Batches, each conversation with its split; of several alike one that the source calls
     "val" stays, else the longest."""
     chosen = list(conversations)
-    given = [c.split == "val" for c in chosen]
+    given = [c.split == "val" and options.val_fraction > 0 for c in chosen]
     for conversation in chosen:
         _set_split(conversation, options)
     copy_of = copies([[m["content"] for m in c.messages] for c in chosen], keep_first=given)
@@ -148,6 +150,10 @@ def _without_near_copies(
         where = chosen[index].where
         tally.drop(f"{how}, across train and val" if both else how, where=where)
     kept = [c for i, c in enumerate(chosen) if i not in copy_of]
+    if len(kept) < options.few:
+        options.val_fraction = 0.0  # which the manifest tells
+        for conversation in kept:
+            conversation.split = "train"
     yield from _batches(_with_validation(kept, options, tally))
 
 
@@ -155,6 +161,8 @@ def _with_validation(
     kept: list[Conversation], options: CommonOptions, tally: Tally
 ) -> list[Conversation]:
     """Little data: see to it that either split has something; one conversation is cut in two."""
+    if not options.val_fraction:
+        return kept
     if len(kept) == 1 and len(kept[0].messages) >= 4:
         only = kept[0]
         system = [m for m in only.messages if m["role"] == "system"]
@@ -176,7 +184,9 @@ def _with_validation(
 def _set_split(conversation: Conversation, options: CommonOptions) -> int:
     """Give it a split where the source did not; returns its fingerprint."""
     key = _fingerprint(conversation)
-    if conversation.split is None:
+    if not options.val_fraction:
+        conversation.split = "train"
+    elif conversation.split is None:
         conversation.split = split_of(key, options.seed, options.val_fraction)
     return key
 

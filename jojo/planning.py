@@ -21,12 +21,15 @@ CPU_MICRO_BATCH_TOKENS = 4096  # more at once is no faster on a CPU
 MEMORY_SHARE = 0.8  # of the free memory that a plan may fill
 LONG_SECONDS = 3 * 3600  # on a CPU: worth a word of warning
 MANY_EPOCHS = 20
+PLACES = ("resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset", "data_path")
 
 
 def describe(trainer: Trainer) -> None:
     """Print model, data and settings."""
     c, model, m = trainer.config, trainer.model, trainer.data.manifest
     g = model.config
+    if trainer.base:
+        say(f"base     {c.base}")
     apart = [g.vocab_size - len(layer.weight) for layer in (model.lm_head, model.wte)]
     full = model.n_params() + sum(apart) * g.n_embd
     distinct = len(model.wte.weight) if any(apart) else None
@@ -37,13 +40,22 @@ def describe(trainer: Trainer) -> None:
         f"model    {g.arch}: {full / 1e6:.1f} M parameters, {g.n_layer} layers x {g.n_embd}, "
         f"{heads}, context {g.block_size}"
     )
+    if c.lora_rank:
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        how = "4-bit base, " if c.load_in_4bit else ""
+        say(
+            f"lora     {how}rank {c.lora_rank} on {', '.join(c.lora_target_names)}: "
+            f"{trained / 1e6:.2f} M parameters are trained ({100 * trained / full:.2f}%)"
+        )
     ids = f" ({distinct:,} different)" if distinct else ""
     say(
         f"data     {m.name}: {m.tokens['train']:,} training tokens{ids}, "
         f"{m.conversations['train']:,} conversations, {m.tokens['val']:,} validation tokens"
     )
-    hidden = {"resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset", "data_path"}
-    resolved = vars(c) | {"learning_rate": c.rate}
+    hidden = set(PLACES)
+    if not c.lora_rank:
+        hidden |= {n for n in vars(c) if n.startswith(("lora_", "load_"))}
+    resolved = vars(c) | {"learning_rate": c.rate, "optimizer": c.chosen_optimizer}
     pairs = [f"{k}={v}" for k, v in resolved.items() if k not in hidden and v is not None]
     say(f"settings {' '.join(pairs)}")
 
@@ -51,12 +63,12 @@ def describe(trainer: Trainer) -> None:
 def make_plan(trainer: Trainer, began: float) -> None:
     """Find the micro-batch, measure a step, set the schedule, and say what will happen."""
     c, m = trainer.config, trainer.machine
-    weights = copy.deepcopy(trainer.model.state_dict())
+    weights = copy.deepcopy(trainer.weights())
     random = device.random_state(m.device)
     find_micro_batch(trainer)
     trainer.compile()
     step_seconds = measure_step(trainer)
-    trainer.model.load_state_dict(weights)
+    trainer.load_weights(weights)
     trainer.reset_optimizers()
     device.restore_random_state(random, m.device)
     windows = trainer.batches.windows_per_epoch()
@@ -72,7 +84,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
         decay_iters=round(c.decay_fraction * max_iters),
         final_fraction=c.final_lr_fraction,
     )
-    tokens = max_iters * c.batch_size * trainer.model.config.block_size
+    tokens = max_iters * c.batch_size * trainer.block_size
     epochs = max_iters * c.batch_size / windows
     total = step_seconds * max_iters
     say(
@@ -80,26 +92,28 @@ def make_plan(trainer: Trainer, began: float) -> None:
         f"{m.used_bytes() / 2**30:.1f} GiB used, {m.free_bytes() / 2**30:.1f} GiB free"
     )
     say(
-        f"plan     {max_iters:,} steps of {c.batch_size} x {trainer.model.config.block_size} "
+        f"plan     {max_iters:,} steps of {c.batch_size} x {trainer.block_size} "
         f"tokens: {tokens / 1e6:,.1f} M in all, the dataset {epochs:.1f} times; "
         f"{step_seconds:.2f} s a step, about {duration(total)}"
     )
     train_tokens = trainer.data.manifest.tokens["train"]
+    flag = "--max_iters" if c.epochs is None else "--epochs"
     if epochs > MANY_EPOCHS:
         say(
             f"warning: {train_tokens:,} tokens will be read {epochs:.0f} times; expect "
-            "overfitting: lower --max_iters, or prepare more data"
+            f"overfitting: lower {flag}, or prepare more data"
         )
+    laptop = f"python train.py config/laptop.toml --dataset {c.data_name} takes a few minutes"
     if m.device.type == "cpu" and total > LONG_SECONDS:
         say(
             f"warning: this model needs about {duration(total)} on this CPU; "
-            f"python train.py config/laptop.toml --dataset {c.dataset} takes a few minutes"
+            + ("a smaller one or --lora_rank 16 is sooner done" if trainer.base else laptop)
         )
 
 
 def find_micro_batch(trainer: Trainer) -> None:
     """Set the largest micro-batch that fits: estimated on a CPU, tried on a GPU."""
-    c, block_size = trainer.config, trainer.model.config.block_size
+    c, block_size = trainer.config, trainer.block_size
     if c.micro_batch_size is not None:
         trainer.micro_batch = min(c.micro_batch_size, c.batch_size)
         return
@@ -136,7 +150,8 @@ def find_micro_batch(trainer: Trainer) -> None:
 
 def _state_bytes(trainer: Trainer) -> int:
     """Weights, gradients, optimizer states and the copy kept while measuring."""
-    return 20 * trainer.model.n_params()
+    weights = [(p.numel() * p.element_size(), p.requires_grad) for p in trainer.model.parameters()]
+    return sum(size * (5 if learned else 1) for size, learned in weights)
 
 
 def _activation_bytes(trainer: Trainer) -> int:

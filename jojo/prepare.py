@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --hel
     from jojo.chatml import Conversation
 
 Record = TypeVar("Record")
+NOTHING_HELD_OUT = "a copy of train: nothing is held out"
 
 
 @dataclass
@@ -35,7 +36,7 @@ class CommonOptions:
     name: str | None = None
     """Name of the dataset; by default the recipe's."""
     val_fraction: float = 0.05
-    """Share of the conversations that is held out for validation."""
+    """Share of the conversations that is held out for validation; 0: none, val repeats train."""
     seed: int = 1337
     """Decides which conversations are held out."""
     limit: int | None = None
@@ -45,8 +46,10 @@ class CommonOptions:
     style: Path | None = None
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
+    few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
+
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
+        if not 0 <= self.val_fraction < 1:
             raise ValueError(f"--val_fraction {self.val_fraction} must lie between 0 and 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit {self.limit} must be 1 or more")
@@ -77,6 +80,7 @@ class Tally:
     changed: Counter[str] = field(default_factory=Counter)  # e.g. turns a rule rewrote
     first: dict[str, str] = field(default_factory=dict)  # reason -> where it first held
     sources: list[str] = field(default_factory=list)  # what was really read
+    notes: dict[str, object] = field(default_factory=dict)  # more for the manifest
     when_written: list[Callable[[], None]] = field(default_factory=list)  # called at success
 
     def records(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -196,6 +200,8 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
         if getattr(options, "anonymize", False):  # chats' files are named after people
             sources, first = [_without_name(source) for source in sources], {}
         quality = examine(sample.conversations(), template, total=kept)
+        if not options.val_fraction:
+            writer.repeat_train()
         manifest = writer.commit(
             licence=recipe.licence,
             sources=[*recipe.sources, *sources],
@@ -207,7 +213,9 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
                 "changed": dict(tally.changed),
                 "skipped": dict(tally.skipped),
                 "first": first,
+                **tally.notes,
                 "quality": quality.brief(),
+                **({} if options.val_fraction else {"val": NOTHING_HELD_OUT}),
             },
         )
     for action in tally.when_written:
@@ -250,7 +258,8 @@ def _report(
     lines += [f"  {n:>11,}  changed: {what}" for what, n in tally.changed.most_common()]
     for split, n in manifest.conversations.items():
         kind = "documents" if manifest.template == "text" else "conversations"
-        lines.append(f"  {n:>11,}  {kind} in {split}, {manifest.tokens[split]:,} tokens")
+        copied = f" ({NOTHING_HELD_OUT})" if split == "val" and not manifest.holds_out else ""
+        lines.append(f"  {n:>11,}  {kind} in {split}, {manifest.tokens[split]:,} tokens{copied}")
     files = [
         out_dir / f"{manifest.name}-{split}.{kind}" for kind in ("bin", "txt") for split in SPLITS
     ]

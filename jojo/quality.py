@@ -21,7 +21,7 @@ import tokenizer
 from jojo import chatml, wording
 from jojo.bins import SPLITS, conversation_keys, conversation_starts
 from jojo.dedup import copies
-from jojo.verdict import Quality, judge
+from jojo.verdict import NO_VALIDATION, Quality, judge
 
 if TYPE_CHECKING:
     from jojo.bins import Dataset
@@ -281,9 +281,10 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
 
     Memory: 24 bytes a conversation, and the sample.
     """
-    starts = {split: conversation_starts(ids) for split, ids in dataset.ids.items()}
+    splits = SPLITS if dataset.manifest.holds_out else SPLITS[:1]  # a copy says nothing new
+    starts = {split: conversation_starts(dataset.ids[split]) for split in splits}
     first = {"train": 0, "val": len(starts["train"]) - 1}
-    total = first["val"] + len(starts["val"]) - 1
+    total = sum(len(s) - 1 for s in starts.values())
     chosen = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(total)[:sample])
     template = dataset.manifest.template
 
@@ -297,9 +298,12 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
     looked_at = [c for i in chosen.tolist() if (c := read(i)).messages]
     whole = None
     if len(looked_at) < total:
-        keys = [conversation_keys(dataset.ids[split], starts[split]) for split in SPLITS]
+        keys = [conversation_keys(dataset.ids[split], starts[split]) for split in splits]
         whole = _verbatim(keys, read, examples)
-    return examine(looked_at, template, total=total, whole=whole, examples=examples)
+    quality = examine(looked_at, template, total=total, whole=whole, examples=examples)
+    if len(splits) == 1:
+        quality.warnings.append(NO_VALIDATION)
+    return quality
 
 
 def _verbatim(keys: list[np.ndarray], read, examples: int) -> dict[str, tuple[dict, int]]:
@@ -307,9 +311,12 @@ def _verbatim(keys: list[np.ndarray], read, examples: int) -> dict[str, tuple[di
     n_train, both = len(keys[0]), np.concatenate(keys)
     first_seen = np.unique(both, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(both)), first_seen)
-    leaked = n_train + np.flatnonzero(np.isin(keys[1], keys[0]))
+    kinds = [("exact duplicates", again, len(both))]
+    if len(keys) > 1:
+        leaked = n_train + np.flatnonzero(np.isin(keys[1], keys[0]))
+        kinds.append(("leak", leaked, len(keys[1])))
     marks = {}
-    for name, found, n in (("exact duplicates", again, len(both)), ("leak", leaked, len(keys[1]))):
+    for name, found, n in kinds:
         marked = dict.fromkeys(found.tolist(), "")
         for i in found[:examples].tolist():
             conversation = read(i)

@@ -7,6 +7,7 @@ import torch
 
 from jojo import chatml
 from jojo.bins import Dataset
+from jojo.device import Machine
 from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT
 from tokenizer import IM_END
@@ -16,9 +17,14 @@ STORY_OPENING = "Once upon a time"
 SAMPLE_TOKENS = 60
 
 
-def sample_conversation(model: GPT, data: Dataset) -> str:
+def sample_conversation(model: GPT, data: Dataset, machine: Machine) -> str:
     """Replies to a fixed greeting and to the first validation conversation, as text."""
     template = chatml.template_named(data.manifest.template)
+    with machine.autocast():
+        return _sample(model, data, template)
+
+
+def _sample(model: GPT, data: Dataset, template: chatml.Template) -> str:
     if not template.is_chat:
         return STORY_OPENING + _reply(model, [_assistant(STORY_OPENING)], template)
     ids = data.ids["val"][: 4 * model.config.block_size]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jojo.chat import Chat
@@ -18,6 +18,7 @@ COMMANDS = {
     "/undo": "forget the last message and its reply",
     "/save FILE": "save the conversation",
     "/load FILE": "go on with a saved conversation",
+    "/history": "show what was said",
     "/temp NUMBER": "set the temperature",
     "/quit": "leave (also Ctrl+D)",
 }
@@ -29,22 +30,33 @@ def enable_line_editing() -> None:
         import readline  # noqa: F401
 
 
-def converse(chat: Chat, first: Sequence[str] = ()) -> None:
-    """Say what is in `first`, then read messages from stdin until the end of input or /quit."""
+def converse(
+    chat: Chat,
+    first: Sequence[str] = (),
+    short: Mapping[str, str] | None = None,
+    hints: bool = True,
+) -> None:
+    """Say what is in `first`, then read messages from stdin until the end of input or /quit.
+
+    `short`: words that alone on a line stand for a command, {"h": "/history"}.
+    """
     enable_line_editing()
-    if sys.stdin.isatty():
-        say("Type a message, or /help. Ctrl+C stops a reply, Ctrl+D leaves.")
+    short = short or {}
+    if hints and sys.stdin.isatty():
+        also = "".join(f", {word} for {command}" for word, command in short.items())
+        say(f"Type a message, or /help{also}. Ctrl+C stops a reply, Ctrl+D leaves.")
     waiting = list(first)
     while (line := waiting.pop(0) if waiting else read_line()) is not None:
         line = line.strip()
+        line = short.get(line, line)
         if not line:
             continue
         try:
             if line.startswith("/"):
-                if _command(chat, line) == "quit":
+                if _command(chat, line, hints) == "quit":
                     return
             else:
-                _print_reply(chat, chat.say(line))
+                _print_reply(chat, chat.say(line), hints)
         except (ValueError, OSError) as error:
             say(f"error: {error}")
 
@@ -66,7 +78,7 @@ def read_line(prompt: str = "> ") -> str | None:
         return ""
 
 
-def _print_reply(chat: Chat, pieces: Iterator[str]) -> None:
+def _print_reply(chat: Chat, pieces: Iterator[str], hints: bool = True) -> None:
     before = chat.forgotten
     try:
         for piece in pieces:
@@ -74,11 +86,20 @@ def _print_reply(chat: Chat, pieces: Iterator[str]) -> None:
     except KeyboardInterrupt:
         pieces.close()
     print(flush=True)
-    if chat.forgotten > before:
+    if hints and chat.forgotten > before:
         say(f"(the context is full: the first {chat.forgotten} messages are forgotten)")
 
 
-def _command(chat: Chat, line: str) -> str | None:
+def history(chat: Chat) -> str:
+    """What was said, a line each, under the names the model's template has for the speakers."""
+    system = [{"role": "system", "content": chat.system}] if chat.system else []
+    names = {role: prefix.strip() for role, prefix in chat.template.prefix.items()}
+    colon = "" if chat.template.stop_text else ":"  # the line templates have one or need none
+    said = [f"{names[m['role']]}{colon} {m['content']}" for m in system + chat.messages]
+    return "\n".join(said) if chat.messages else "(nothing was said yet)"
+
+
+def _command(chat: Chat, line: str, hints: bool) -> str | None:
     name, _, argument = line.partition(" ")
     argument = argument.strip()
     if name in ("/quit", "/exit"):
@@ -94,8 +115,10 @@ def _command(chat: Chat, line: str) -> str | None:
         chat.system = argument or None
         chat.reset()
         say("(system message set)" if argument else "(no system message)")
+    elif name == "/history":
+        say(history(chat))
     elif name == "/retry":
-        _print_reply(chat, chat.retry())
+        _print_reply(chat, chat.retry(), hints)
     elif name == "/undo":
         chat.undo()
         say("(undone)")

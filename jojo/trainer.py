@@ -1,69 +1,68 @@
-"""The training loop: every run, whatever it starts from, goes through here.
+"""What a training run is: a model, its data and its optimizers; a step; stopping and going on.
 
     python train.py config/laptop.toml
+    python train.py --init_from gpt2 --lora_rank 16 --dataset chat --epochs 3
 
-Reads data/<dataset>-{train,val}.bin; writes models/<run><step>.pt, <run>-best.pt, <run>.jsonl,
-<run>.png and, until the run is done, <run>-resume.pt. Step k is a pure function of the state
-after step k-1, the data and the seed, so a run that was killed and resumed ends in the same
-weights, bit for bit, as one that was not.
+Reads data/<dataset>-{train,val}.bin. Step k is a pure function of the state after step k-1, the
+data and the seed, so a run that was killed and resumed ends in the same weights, bit for bit, as
+one that was not. jojo/loop.py goes through the steps.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import signal
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from jojo import bins, checkpoint, device, planning
+from jojo import bins, checkpoint, device, lora, planning, tuning
 from jojo.command import is_out_of_memory, say
 from jojo.config import DEFAULT_PRESET, TrainConfig
-from jojo.evaluate import Validation, target_weights
-from jojo.loss import ActiveEmbedding, ActiveHead, cross_entropy, softmax_step
+from jojo.evaluate import target_weights
+from jojo.loop import Loop
+from jojo.loss import ActiveHead, cross_entropy, hold_active, softmax_step
 from jojo.optim import Optimizers, Schedule, clip_gradients
-from jojo.progress import Progress
-from jojo.samples import sample_conversation
 from model import GPT, PRESETS, GPTConfig
-
-# Settings that may differ between a run and its resumption: they do not touch the weights.
-FREE_SETTINGS = {
-    *("resume", "overwrite", "data_dir", "out_dir", "run_name", "tensorboard", "resume_seconds"),
-    *("data_path", "me"),  # the hash of what they gave is compared instead
-    *("eval_interval", "eval_tokens", "sample_interval", "save_interval"),
-    *("device", "dtype", "compile"),  # what they come to is compared instead
-}
 
 
 class Trainer:
     """A model, its data and its optimizers. `step` counts the optimizer steps done."""
 
     def __init__(self, config: TrainConfig):
-        self.config = config
         self.machine = device.choose(config.device, config.dtype)
-        self.data = bins.open_dataset(config.dataset, config.data_dir)
+        self.data = bins.open_dataset(config.data_name, config.data_dir)
         self.template = self.data.manifest.template
         if config.loss_on == "assistant" and self.template == "text":
             raise ValueError(
-                f"--loss_on assistant: {config.dataset} is plain text, it has no assistant turns; "
-                "use --loss_on all"
+                f"--loss_on assistant: {config.data_name} is plain text, it has no assistant "
+                "turns; use --loss_on all"
             )
         device.repeatable(self.machine.device)
         device.seed_everything(config.seed)
-        self.model = build_model(config, self.data.ids["train"]).to(self.machine.device)
-        block_size = self.model.config.block_size
+        self.base: dict[str, str] | None = None  # source and hash of the model it starts from
+        if config.base is None:
+            config = config.for_new_model()
+            self.model = new_model(config)
+        else:
+            self.model, self.base = tuning.start_from(config, self.machine)
+            config = tuning.fit(config, self.data, self.model.config.block_size)
+        self.config = config
+        if not self.model.config.tie_embeddings and not config.lora_rank:
+            hold_active(
+                self.model, torch.from_numpy(bins.ids_in_use(self.data.ids["train"])).long()
+            )
+        self.model.to(self.machine.device)
+        self.block_size = config.block_size or self.model.config.block_size  # of the windows
         self.batches = bins.Batches(
-            self.data.ids["train"], self.template, block_size, config.batch_size, config.seed
+            self.data.ids["train"], self.template, self.block_size, config.batch_size, config.seed
         )
         self.micro_batch = config.micro_batch_size or config.batch_size
         self.softmax = softmax_step
         self.step = 0
         self.best = float("inf")
+        self.stale = 0  # validations since the best one
         self.val_loss: float | None = None
         self.elapsed = 0.0  # seconds since the run began, over all sittings
         self.startup = 0.0  # of which before the first step
@@ -94,6 +93,27 @@ class Trainer:
         m = self.machine
         dtype = str(m.dtype).removeprefix("torch.")
         return f"{m.name()}, {dtype}, {self.how}, torch {torch.__version__}"
+
+    def flops_per_token(self) -> float:
+        return self.model.train_flops_per_token(len(self.model.lm_head.weight), self.block_size)
+
+    def is_done(self) -> bool:
+        return self.step >= self.schedule.max_iters or self.is_out_of_patience()
+
+    def is_out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.stale >= self.config.patience
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What training changes: of adapted models the adapters alone."""
+        if lora.is_adapted(self.model):
+            return lora.adapter_state(self.model)
+        return self.model.state_dict()
+
+    def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        if lora.is_adapted(self.model):
+            lora.load_adapter_state(self.model, weights)
+        else:
+            self.model.load_state_dict(weights)
 
     def weigh(self, windows: torch.Tensor) -> torch.Tensor:
         return target_weights(windows, self.template, self.config.loss_on)
@@ -153,40 +173,48 @@ class Trainer:
     def state(self) -> dict:
         """Everything the next step depends on."""
         return {
-            "model": self.model.state_dict(),
+            "model": self.weights(),
             "optimizers": self.optimizers.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": device.random_state(self.machine.device),
             "schedule": asdict(self.schedule),
             "step": self.step,
             "best": self.best,
+            "stale": self.stale,
             "val_loss": self.val_loss,
             "elapsed": self.elapsed,
             "startup": self.startup,
             "circumstances": self.circumstances(),
             "micro_batch": self.micro_batch,
             "data_hash": self.data.manifest.hash,
-            "settings": settings_of(self.config),
+            "base": self.base,
+            "settings": self.config.settings(),
         }
 
     def restore(self, state: dict) -> None:
         """Take up a run where `state` left it; ValueError where it was another run."""
         if state["data_hash"] != self.data.manifest.hash:
             raise ValueError(
-                f"dataset {self.config.dataset} changed since this run began: --overwrite starts "
-                "anew with the new data"
+                f"dataset {self.config.data_name} changed since this run began, or is another one: "
+                "name the data it began with, or start anew with --overwrite"
             )
-        old, new = state["settings"], settings_of(self.config)
+        old, new = state["settings"], self.config.settings()
         differing = [n for n in new if old.get(n) != new[n]]
         if differing:
             was = ", ".join(f"--{n} {old.get(n)} (now {new[n]})" for n in differing[:4])
             raise ValueError(f"--resume needs the settings the run began with: {was}")
-        self.model.load_state_dict(state["model"])
+        was, now = (base["hash"] if base else None for base in (state["base"], self.base))
+        if was != now:
+            raise ValueError(
+                f"--init_from {self.config.init_from} is not the model this run began with: name "
+                "that one, or start anew with --overwrite"
+            )
+        self.load_weights(state["model"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.scaler.load_state_dict(state["scaler"])
         device.restore_random_state(state["random"], self.machine.device)
         self.schedule = Schedule(**state["schedule"])
-        for name in ("step", "best", "val_loss", "elapsed", "startup", "micro_batch"):
+        for name in ("step", "best", "stale", "val_loss", "elapsed", "startup", "micro_batch"):
             setattr(self, name, state[name])
         if state["circumstances"] != self.circumstances():
             say(
@@ -195,33 +223,23 @@ class Trainer:
             )
 
 
-def build_model(config: TrainConfig, train_ids: np.ndarray) -> GPT:
-    """A new model of the configured shape, holding the active vocabulary alone where it can."""
+def new_model(config: TrainConfig) -> GPT:
     settings = PRESETS[config.preset or DEFAULT_PRESET] | config.model_settings()
-    model = GPT(GPTConfig(**settings))
-    if model.config.arch == "jojo" and not model.config.tie_embeddings:
-        in_use = torch.from_numpy(bins.ids_in_use(train_ids)).long()
-        model.lm_head = ActiveHead(model.config.n_embd, model.config.vocab_size, in_use)
-        model.wte = ActiveEmbedding(model.wte, in_use)
-    return model
+    return GPT(GPTConfig(**settings))
 
 
-def settings_of(config: TrainConfig) -> dict:
-    """What a resumed run must agree on, as plain values."""
-    return {n: _plain(v) for n, v in asdict(config).items() if n not in FREE_SETTINGS}
+def train(config: TrainConfig, command: str, closing: bool = True) -> int:
+    """Run or resume a training run; returns the exit code.
 
-
-def _plain(value):
-    return str(value) if isinstance(value, Path) else value
-
-
-def train(config: TrainConfig, command: str) -> int:
-    """Run or resume a training run; returns the exit code."""
+    Without `closing` the files are not named at the end: the caller has something to do with them.
+    """
     files = checkpoint.RunFiles(config.out_dir, config.run)
-    if (done := _check_earlier_run(config, files)) is not None:
+    if (done := check_earlier_run(config, files)) is not None:
         return done
     began = time.monotonic()
     trainer = Trainer(config)
+    if trainer.base:
+        files.check_not_of(Path(trainer.base["source"]))
     if config.resume and files.unfinished():
         trainer.compile()
         trainer.restore(files.load_resume())
@@ -235,12 +253,17 @@ def train(config: TrainConfig, command: str) -> int:
         trainer.startup = time.monotonic() - began
         if config.overwrite:
             files.remove_all()
-    loop = Loop(trainer, files, command, began - trainer.elapsed)
+    loop = Loop(trainer, files, command, began - trainer.elapsed, closing)
     return loop.run()
 
 
-def _check_earlier_run(config: TrainConfig, files: checkpoint.RunFiles) -> int | None:
-    """What stands in the way of (re)starting this run: an exit code, an error, or nothing."""
+def check_earlier_run(
+    config: TrainConfig, files: checkpoint.RunFiles, flag: str = "--run_name"
+) -> int | None:
+    """What stands in the way of (re)starting this run: an exit code, an error, or nothing.
+
+    `flag`: what gives a run its name.
+    """
     if config.overwrite:
         return None
     last = files.milestones()[-1:]
@@ -248,7 +271,7 @@ def _check_earlier_run(config: TrainConfig, files: checkpoint.RunFiles) -> int |
         if not config.resume:
             raise ValueError(
                 f"run {config.run!r} is unfinished ({files.resume}): add --resume to go on, "
-                "--overwrite to start anew, or choose another --run_name"
+                f"--overwrite to start anew, or choose another {flag}"
             )
     elif last and config.resume:
         say(f"run {config.run!r} is done: python gen.py {last[0]} --interactive")
@@ -256,158 +279,6 @@ def _check_earlier_run(config: TrainConfig, files: checkpoint.RunFiles) -> int |
     elif last:
         raise ValueError(
             f"run {config.run!r} is done ({last[0]}): add --overwrite to train anew, or "
-            "choose another --run_name"
+            f"choose another {flag}"
         )
     return None
-
-
-class Loop:
-    """Steps a trainer to the end of its schedule, measuring, sampling and saving on the way."""
-
-    def __init__(self, trainer: Trainer, files: checkpoint.RunFiles, command: str, began: float):
-        self.trainer, self.files, self.command, self.began = trainer, files, command, began
-        c, model = trainer.config, trainer.model
-        self.validation = Validation(
-            trainer.data.ids["val"],
-            trainer.template,
-            model.config.block_size,
-            c.eval_tokens,
-            trainer.micro_batch,
-        )
-        self.tokens = c.batch_size * model.config.block_size
-        peak = trainer.machine.peak_flops()
-        flops = model.train_flops_per_token(len(model.lm_head.weight))
-        self.mfu_per_token = flops / peak if peak else None
-        self.loss = float("nan")
-        self.best_model: dict | None = None  # the best weights, not yet on disk
-        self.stopped_by = 0
-        self.save_seconds, self.saved_at = 0.0, time.monotonic()
-
-    def run(self) -> int:
-        t = self.trainer
-        self.files.out_dir.mkdir(parents=True, exist_ok=True)
-        self.files.check_free(t.schedule.max_iters, t.config.save_interval)
-        with self.signals():
-            self.progress = Progress(self.files, t.step, t.schedule.max_iters, t.config.tensorboard)
-            try:
-                if not t.step:
-                    self.save_resume()
-                while t.step < t.schedule.max_iters and not self.stopped_by:
-                    self.one_step()
-                done = t.step >= t.schedule.max_iters
-                return self.finish() if done else self.stop()
-            finally:
-                self.progress.close()
-
-    def one_step(self) -> None:
-        t = self.trainer
-        t0 = time.perf_counter()
-        self.loss = t.gradients(t.step)
-        if not np.isfinite(self.loss):
-            raise ValueError(
-                f"the loss is {self.loss} at step {t.step + 1}: lower --learning_rate (now "
-                f"{t.config.rate:g}) and start anew with --overwrite"
-            )
-        metrics = t.update(t.step)
-        t.step += 1
-        t.elapsed = time.monotonic() - self.began
-        seconds = time.perf_counter() - t0
-        self.progress.step(
-            t.step, self.tokens, seconds, self.mfu_per_token, loss=self.loss, **metrics
-        )
-        self.look_and_save()
-
-    def look_and_save(self) -> None:
-        """What is due after this step: validation, a sample, a checkpoint, the resume file."""
-        t, c = self.trainer, self.trainer.config
-        last = t.step == t.schedule.max_iters
-        if t.step % c.eval_interval == 0 or last:
-            self.evaluate()
-        if c.sample_interval and t.step % c.sample_interval == 0:
-            self.progress.write(sample_conversation(t.model, t.data))
-        if t.step % c.save_interval == 0 or last:
-            checkpoint.save(self.files.milestone(t.step), self.model_content())
-        if c.time_budget and t.step == t.schedule.decay_start and not last:
-            planning.replan(t)
-            self.progress.replan(t.schedule.max_iters)
-            self.save_resume()  # the clock decided: it must not decide again
-        # at most a twentieth of the time goes into saving
-        wait = max(c.resume_seconds, 20 * self.save_seconds) if c.resume_seconds else 0.0
-        if time.monotonic() - self.saved_at >= wait:
-            self.save_resume()
-
-    def evaluate(self) -> None:
-        t = self.trainer
-        t.val_loss = self.validation.loss(t.model, t.machine, t.weigh)
-        self.progress.validation(t.step, t.val_loss, time.monotonic() - self.began)
-        if t.val_loss < t.best:
-            t.best = t.val_loss
-            self.best_model = self.model_content()
-
-    def model_content(self) -> dict:
-        t = self.trainer
-        resolved = {"max_iters": t.schedule.max_iters, "learning_rate": t.config.rate}
-        return checkpoint.model_content(
-            t.model,
-            template=t.template,
-            step=t.step,
-            metrics={"loss": self.loss, "val_loss": t.val_loss, "best_val_loss": t.best},
-            run=t.config.run,
-            dataset=t.data.manifest.name,
-            data_hash=t.data.manifest.hash,
-            command=self.command,
-            train_config=settings_of(t.config) | resolved,
-        )
-
-    def save_resume(self) -> None:
-        t0 = time.monotonic()
-        self.save_best()
-        self.files.save_resume(self.trainer.state())
-        self.saved_at = time.monotonic()
-        self.save_seconds = self.saved_at - t0
-
-    def save_best(self) -> None:
-        """The best weights go to disk with the resume file, so that a kill loses neither."""
-        if self.best_model is not None:
-            checkpoint.save(self.files.best, self.best_model)
-            self.best_model = None
-
-    def finish(self) -> int:
-        t = self.trainer
-        self.save_best()
-        self.progress.draw()
-        self.progress.close()
-        self.files.remove_resume()
-        path = self.files.milestone(t.step)
-        best = f", best {t.best:.4f} in {self.files.best}" if t.best < (t.val_loss or 0) else ""
-        val = "" if t.val_loss is None else f"validation loss {t.val_loss:.4f}{best}; "
-        say(f"done in {planning.duration(t.elapsed)}: {val}saved {path}")
-        say(f"talk to it: python gen.py {path} --interactive")
-        return 0
-
-    def stop(self) -> int:
-        self.save_resume()
-        self.progress.draw()
-        self.progress.close()
-        say(
-            f"stopped and saved after step {self.trainer.step:,}; go on with the same command and "
-            "--resume"
-        )
-        return 128 + self.stopped_by
-
-    @contextmanager
-    def signals(self):
-        """Ctrl+C and SIGTERM end the run after the step at hand; a second one ends it at once."""
-
-        def note(number, _frame):
-            if self.stopped_by:
-                raise KeyboardInterrupt
-            self.stopped_by = number
-            os.write(2, b"\nstopping after this step (again: at once)\n")  # print is not reentrant
-
-        old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)

@@ -26,6 +26,11 @@ class Finding:
     examples: tuple[str, ...] = ()
 
 
+NO_VALIDATION = Finding(
+    "nothing held out", "val is a copy of train: its loss says nothing about what is new"
+)
+
+
 @dataclass(frozen=True)
 class Sign:
     mark: str  # as in Quality.figures["shares"]

@@ -1,4 +1,5 @@
-"""jojo/chat.py and jojo/terminal.py: memory, trimming, undo and retry, saving, the commands."""
+"""jojo/chat.py and jojo/terminal.py: memory, examples, trimming, undo and retry, saving, the
+commands."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from itertools import islice
 import pytest
 import torch
 
-from jojo import chatml, terminal
-from jojo.chat import Chat
-from jojo.sampling import SamplingOptions
+from jojo import chatml, persona, terminal
+from jojo.chat import Chat, chat_template_of
+from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, choose_tokens
 
 
 @pytest.fixture
@@ -20,13 +21,17 @@ def chat_with(tiny_model):
     models = {}
 
     def build(
-        template: str = "chatml", system: str | None = None, block_size: int = 128, **options
+        template: str = "chatml",
+        system: str | None = None,
+        block_size: int = 128,
+        settings: dict | None = None,
+        **options,
     ):
         if block_size not in models:
             models[block_size] = tiny_model(block_size=block_size)
-        settings = SamplingOptions(**({"temp": 0.0, "max_tokens": 8} | options))
+        sampling = SamplingOptions(**({"temp": 0.0, "max_tokens": 8} | options))
         generator = torch.Generator().manual_seed(0)
-        return Chat(models[block_size], template, settings, generator, system)
+        return Chat(models[block_size], template, sampling, generator, system, **(settings or {}))
 
     return build
 
@@ -163,6 +168,242 @@ def test_a_message_that_leaves_room_for_one_token_gets_a_reply(chat_with):
     assert len(chat.messages) == 4
 
 
+# examples, and how much of the conversation the model reads
+
+
+def turn(role: str, content: str) -> chatml.Message:
+    return {"role": role, "content": content}
+
+
+EXAMPLES = [
+    *(turn("user", "Who made you?"), turn("assistant", "You did.")),
+    *(turn("user", "What is this?"), turn("assistant", "A test of ours.")),
+    *(turn("user", "Is it good?"), turn("assistant", "It is green.")),
+]
+
+
+@pytest.fixture
+def read_by(monkeypatch):
+    """Says something to a chat; returns (what the model was given, the reply)."""
+    prompts = []
+    real = Chat._prompt
+
+    def prompt(chat):
+        prompts.append(real(chat))
+        return prompts[-1]
+
+    monkeypatch.setattr(Chat, "_prompt", prompt)
+
+    def read(chat: Chat, text: str) -> tuple[list[int], str]:
+        reply = say(chat, text)
+        return prompts[-1], reply
+
+    return read
+
+
+def uncached_reply(chat: Chat, prompt: list[int]) -> str:
+    """The greedy reply to a prompt, every position computed anew for each token."""
+    reader = ReplyReader(chat.template)
+    ids = list(prompt)
+    for _ in range(chat.options.max_tokens):
+        logits = chat.model(torch.tensor([ids]))[:, -1]
+        logits[:, banned_ids(chat.template)] = -torch.inf
+        ids.append(int(choose_tokens(logits, chat.options, chat.generator)[0]))
+        reader.push(ids[-1])
+        if reader.reply.ended or len(ids) > chat.model.config.block_size:
+            break
+    reader.finish()
+    return reader.reply.text
+
+
+@pytest.mark.parametrize("template", ["chatml", "person", "speaker"])
+def test_examples_stand_before_the_conversation(template, chat_with, read_by):
+    chat = chat_with(template, block_size=256, settings={"examples": EXAMPLES})
+    said = []
+    for text in ("Hello!", "And how are you?"):
+        said.append(turn("user", text))
+        prompt, reply = read_by(chat, text)
+        assert prompt == chatml.encode_prompt(EXAMPLES + said, template)
+        assert reply == uncached_reply(chat, prompt)
+        said.append(turn("assistant", reply.strip()))
+    assert chat.messages == said  # examples are no part of what was said
+
+
+def test_the_system_message_comes_before_the_examples(chat_with, read_by):
+    chat = chat_with(system="Be a pirate.", settings={"examples": EXAMPLES[:2]})
+    prompt, reply = read_by(chat, "Hello!")
+    expected = [turn("system", "Be a pirate."), *EXAMPLES[:2], turn("user", "Hello!")]
+    assert prompt == chatml.encode_prompt(expected)
+    assert reply == uncached_reply(chat, prompt)
+
+
+def test_examples_given_later_change_the_next_prompt(chat_with, read_by):
+    chat = chat_with(block_size=256)
+    first, _ = read_by(chat, "Hello!")
+    said = list(chat.messages)
+    chat.examples = EXAMPLES
+    prompt, reply = read_by(chat, "And?")
+    assert prompt == chatml.encode_prompt([*EXAMPLES, *said, turn("user", "And?")])
+    assert prompt[: len(first)] != first
+    assert reply == uncached_reply(chat, prompt)
+
+
+@pytest.mark.parametrize("template", ["chatml", "person"])
+def test_the_conversation_is_forgotten_before_the_examples(template, chat_with, read_by):
+    chat = chat_with(template, settings={"examples": EXAMPLES})
+    head = chatml.encode(EXAMPLES, template)[:-1]
+    for i in range(8):
+        prompt, reply = read_by(chat, f"Message number {i}, some words.")
+        assert prompt[: len(head)] == head
+        kept = chat.messages[chat.forgotten : -1]
+        assert kept[0]["role"] == "user"
+        assert prompt == chatml.encode_prompt(EXAMPLES + kept, template)
+        assert reply == uncached_reply(chat, prompt)
+        assert len(prompt) <= 128 - 8
+    assert chat.forgotten > 0
+    earlier = chat.messages[chat.forgotten - 2 : -1]
+    assert len(chatml.encode_prompt(EXAMPLES + earlier, template)) > 128 - 8
+
+
+@pytest.mark.parametrize("template", ["chatml", "person"])
+def test_then_the_oldest_examples_go_and_the_message_always_fits(template, chat_with, read_by):
+    """Every length of message: whole examples, the newest of them, as many as leave room."""
+    kept = []
+    for n in range(2, 110, 4):
+        chat = chat_with(template, settings={"examples": EXAMPLES})
+        say(chat, "Hello!")
+        message = turn("user", " ".join(["word"] * n))
+        prompt, reply = read_by(chat, message["content"])
+        if chat.forgotten:
+            possible = [[*EXAMPLES[i:], message] for i in (0, 2, 4, 6)]
+            ids = [chatml.encode_prompt(messages, template) for messages in possible]
+            fitting = [i for i in ids if len(i) <= 128 - 8]
+            assert prompt == (fitting[0] if fitting else ids[-1])
+            kept.append(ids.index(prompt))
+        assert reply == uncached_reply(chat, prompt)
+    assert kept == sorted(kept)
+    assert set(kept) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("template", ["chatml", "person", "speaker"])
+@pytest.mark.parametrize("max_history", [0, 1, 3])
+def test_max_history_is_how_many_exchanges_are_read(max_history, template, chat_with, read_by):
+    chat = chat_with(template, block_size=256, settings={"max_history": max_history})
+    said = []
+    for i in range(6):
+        said.append(turn("user", f"Number {i}"))
+        prompt, reply = read_by(chat, f"Number {i}")
+        assert prompt == chatml.encode_prompt(said[-1 - 2 * max_history :], template)
+        assert reply == uncached_reply(chat, prompt)
+        assert chat.forgotten == 0
+        said.append(turn("assistant", reply.strip()))
+    assert chat.messages == said  # it is remembered all the same
+
+
+def test_max_history_says_nothing_and_a_full_context_does(chat_with, typed):
+    settings = {"max_history": 1}
+    _, err = typed(chat_with(settings=settings), *["Some words."] * 8)
+    assert "context is full" not in err
+    long = "Some words to fill the context, more of them than one would think. " * 4
+    _, err = typed(chat_with(settings={"max_history": 1}), *[long] * 3)
+    assert "context is full" in err
+
+
+def test_examples_and_max_history_together(chat_with, read_by):
+    chat = chat_with(settings={"max_history": 1, "examples": EXAMPLES[:2]}, system="Be kind.")
+    for i in range(4):
+        prompt, reply = read_by(chat, f"Number {i}")
+        assert reply == uncached_reply(chat, prompt)
+    expected = [turn("system", "Be kind."), *EXAMPLES[:2], *chat.messages[-4:-1]]
+    assert prompt == chatml.encode_prompt(expected)
+
+
+def test_a_negative_max_history_is_refused(chat_with, complaint):
+    assert "--max_history -1" in complaint(chat_with, settings={"max_history": -1})
+
+
+def test_retry_and_undo_leave_the_examples(chat_with, read_by):
+    chat = chat_with(settings={"examples": EXAMPLES})
+    _, reply = read_by(chat, "Hello!")
+    assert "".join(chat.retry()) == reply
+    for _ in range(2):
+        chat.undo()
+        chat.reset()
+        assert chat.examples == EXAMPLES
+        _, again = read_by(chat, "Hello!")
+        assert again == reply
+
+
+def test_examples_in_the_system_message(chat_with, read_by, typed):
+    settings = {"examples": EXAMPLES, "examples_in_system": True}
+    chat = chat_with(system="Be kind.", block_size=256, settings=settings)
+    prompt, reply = read_by(chat, "Hello!")
+    system = persona.with_examples("Be kind.", persona.examples_of(EXAMPLES), 128)
+    assert system.count("You:") == 3
+    assert prompt == chatml.encode_prompt([turn("system", system), turn("user", "Hello!")])
+    assert reply == uncached_reply(chat, prompt)
+    typed(chat, "/system Be rude.", "/reset")
+    prompt, _ = read_by(chat, "Hello!")
+    assert "Be rude.\n\nEXAMPLE INTERACTIONS:" in chatml.decode(prompt)[0]["content"]
+
+
+def test_examples_in_the_system_message_make_room_for_a_long_message(chat_with, read_by):
+    settings = {"examples": EXAMPLES, "examples_in_system": True}
+    counts = []
+    for n in range(2, 110, 4):
+        chat = chat_with(system="Be kind.", settings=settings)
+        prompt, reply = read_by(chat, "word " * n)
+        system, message = chatml.decode(prompt)[:2]
+        assert message["content"] == ("word " * n).strip()
+        assert system["content"].startswith("Be kind.")
+        assert len(prompt) <= 120 or "EXAMPLE" not in system["content"]
+        assert reply == uncached_reply(chat, prompt)
+        counts.append(system["content"].count("You:"))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] == 0
+
+
+def test_where_there_is_no_system_message_examples_are_turns(chat_with, read_by):
+    chat = chat_with("person", settings={"examples": EXAMPLES, "examples_in_system": True})
+    prompt, _ = read_by(chat, "Hello!")
+    assert prompt == chatml.encode_prompt([*EXAMPLES, turn("user", "Hello!")], "person")
+
+
+def test_a_saved_chat_has_its_examples(chat_with, tmp_path, complaint):
+    chat = chat_with(settings={"examples": EXAMPLES})
+    say(chat, "Hello!")
+    chat.save(tmp_path / "chat.json")
+    other = chat_with()
+    other.load(tmp_path / "chat.json")
+    assert say(other, "And?") == say(chat, "And?")
+    other.reset()
+    other.examples = []
+    other.save(tmp_path / "plain.json")
+    chat.load(tmp_path / "plain.json")
+    assert chat.examples == EXAMPLES
+    (tmp_path / "bad.json").write_text('{"messages": [], "examples": [{"role": "system"}]}')
+    complaint(chat.load, tmp_path / "bad.json")
+    assert chat.examples == EXAMPLES
+
+
+def test_a_model_of_text_chats_as_two_persons():
+    assert chat_template_of({"template": "text"}) == "person"
+    for name in ("chatml", "person", "speaker"):
+        assert chat_template_of({"template": name, "step": 3}) == name
+
+
+def test_a_message_that_no_reply_came_to_is_not_remembered(chat_with, monkeypatch, complaint):
+    chat = chat_with()
+
+    def broken(*_, **__):
+        yield [50]
+        raise ValueError("the model's logits are not numbers")
+
+    monkeypatch.setattr("jojo.chat.generate", broken)
+    complaint(say, chat, "Hello!")
+    assert chat.messages == []
+
+
 # undo, retry, reset
 
 
@@ -240,6 +481,8 @@ def test_loading_replaces_what_was_said(chat_with, tmp_path):
         '{"messages": ["Hi"]}',
         '{"messages": [{"role": "robot", "content": "Hi"}]}',
         '{"messages": [{"role": "user"}]}',
+        '{"messages": [], "system": 3}',
+        '{"messages": [], "examples": 3}',
         "\ud83d",
     ],
 )

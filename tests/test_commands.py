@@ -253,14 +253,18 @@ DOCUMENTS = [ROOT / name for name in ("README.md", "data/README.md", "CONTRIBUTI
 
 def test_the_documents_name_only_flags_that_exist():
     options = {"help", "as"}
-    for options_class in (config.TrainConfig, config.GenConfig, config.EvalConfig):
+    options |= {"temperature", "max_length"}  # aliases of interact.py
+    for options_class in (
+        *(config.TrainConfig, config.ChatbotConfig, config.GenConfig, config.InteractConfig),
+        config.EvalConfig,
+    ):
         options |= {f.name for f in fields(options_class)}
     for name in recipes.names():
         options |= {f.name for f in fields(recipes.load(name).options)}
     for path in [ROOT / "bench.py", *(ROOT / "data").glob("[!-]*.py"), ROOT / "jojo/config.py"]:
         options |= set(re.findall(r"^    (\w+): ", path.read_text(), re.MULTILINE))
     for path in DOCUMENTS:
-        for flag in re.findall(r"--([a-z_]+)", path.read_text(encoding="utf-8")):
+        for flag in re.findall(r"--([a-z0-9_]+)", path.read_text(encoding="utf-8")):
             assert flag.removeprefix("no_") in options or flag in options, f"{path}: --{flag}"
 
 

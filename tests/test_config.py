@@ -61,7 +61,7 @@ def test_the_file_overrides_defaults_and_flags_override_the_file(toml):
     assert (config.dataset, config.max_iters, config.batch_size) == ("chat", 9, 3)
     assert (config.learning_rate, config.compile) == (0.5, False)
     rest = dataclasses.replace(
-        config, dataset="chitchat", max_iters=5000, batch_size=32, learning_rate=None, compile=True
+        config, dataset=None, max_iters=None, batch_size=None, learning_rate=None, compile=True
     )
     assert rest == TrainConfig()
 
@@ -86,7 +86,7 @@ def test_paths_in_a_file_are_paths(toml):
 
 def test_the_checkpoint_is_the_first_argument_of_gen():
     config = parse(GenConfig, ["models/chat5000.pt", "--interactive", "--temp", "0.5"], None)
-    assert config.checkpoint == Path("models/chat5000.pt")
+    assert config.checkpoint == "models/chat5000.pt"
     assert (config.interactive, config.temp) == (True, 0.5)
 
 

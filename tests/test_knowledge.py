@@ -92,6 +92,19 @@ def all_pairs(out_dir):
     return dict(pair for pairs in pairs_of(out_dir).values() for pair in pairs)
 
 
+def test_append_to_what_holds_nothing_out(runs, articles, tmp_path):
+    """What stands in val a second time is not held out afterwards."""
+    out_dir = tmp_path / "out"
+    options = ["--use_squad_answers", f"--input={articles}", f"--out_dir={out_dir}"]
+    assert runs.run(RECIPE, *options, "--max_questions=9", "--val_fraction=0") == 0
+    before = set(pairs_of(out_dir)["train"])
+    assert set(pairs_of(out_dir)["val"]) == before
+    assert runs.run(RECIPE, *options, "--max_questions=9", "--append", "--val_fraction=0.3") == 0
+    after = pairs_of(out_dir)
+    assert before <= set(after["train"])
+    assert not set(after["train"]) & set(after["val"])
+
+
 def test_squad_answers_become_sentences(runs, articles, tmp_path):
     out_dir = tmp_path / "out"
     options = ["--use_squad_answers", f"--input={articles}", f"--out_dir={out_dir}"]

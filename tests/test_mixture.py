@@ -210,6 +210,40 @@ def test_blocks_change_nothing(written, tmp_path, monkeypatch, block):
     assert mix(["cats", "dogs"], [2, 1], "blocks", tmp_path).hash == whole.hash
 
 
+def test_documents_stand_among_conversations(written, tmp_path, capsys):
+    written("cats"), written("story", template="text")
+    manifest = mix(["cats", "story"], [1, 1], "both", tmp_path)
+    assert manifest.template == "chatml"
+    found = counted("both", tmp_path)
+    assert set(counted("story", tmp_path)) <= set(found)  # unchanged, without turns
+    assert manifest.conversations["train"] == found.total()
+    assert facts(manifest)["story"]["template"] == "text"
+    assert "conversations and documents in train" in capsys.readouterr().err
+    assert adds_up(manifest)
+
+
+def test_sets_that_hold_nothing_out(written, tmp_path, capsys):
+    """Their val is no validation; where there is no other, the mixture's val repeats its train."""
+    for name in ("few", "little"):
+        with DatasetWriter(tmp_path, name, template="chatml") as writer:
+            for i in range(3):
+                writer.add("train", chatml.encode_batch([conversation(name, i, 3)])[0])
+            writer.repeat_train()
+            writer.commit(records_in=5, dropped={"empty": 2})
+    manifest = mix(["few", "little"], None, "both", tmp_path)
+    assert (manifest.conversations["train"], manifest.records_in) == (6, 6)
+    assert not manifest.holds_out
+    assert "nothing is held out" in manifest.notes["val"]
+    assert "nothing is held out" in capsys.readouterr().err
+    assert facts(manifest)["few"]["records_in"] == 5
+    assert facts(manifest)["few"]["dropped"] == {"empty": 2}
+    written("cats")
+    manifest = mix(["few", "cats"], None, "more", tmp_path)
+    assert counted("more", tmp_path, "val") == counted("cats", tmp_path, "val")
+    assert manifest.conversations["train"] == 3 + 180
+    assert adds_up(manifest)
+
+
 def test_where_conversations_begin():
     ids = np.array([5, ENDOFTEXT, 6, 7, ENDOFTEXT], np.uint16)
     assert conversation_starts(ids).tolist() == [0, 2, 5]
@@ -220,13 +254,14 @@ def test_where_conversations_begin():
 
 
 def test_one_clear_line_and_nothing_written(written, tmp_path, complaint):
-    written("cats"), written("story", template="text"), written("dogs", n=30)
+    written("cats"), written("story", template="person"), written("dogs", n=30)
     chats = [m for n in range(0, 30, 10) for m in [conversation("dogs", n, 5)]]
-    written("held", n=0, train=chats, val=chats)
+    written("held", n=0, train=chats, val=chats[::-1])
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     said = complaint(mix, ["cats", "story"], None, "both", tmp_path)
     assert said == (
-        "a mixture has one template, but cats is chatml, story is text: mix sets of one template"
+        "a mixture has one template, but cats is chatml, story is person: mix sets of one "
+        "template, or text with chatml"
     )
     assert "nothing of dogs is left" in complaint(
         mix, ["cats", "dogs"], [1e12, 1], "both", tmp_path

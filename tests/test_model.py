@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from jojo.benchmarks import as_transformers
 from model import GPT, PRESETS, GPTConfig, KVCache
 
 SHAPES = {
@@ -27,87 +28,12 @@ def random_ids(batch: int = 2, length: int = 24, vocab: int = 211, seed: int = 0
 # transformers
 
 
-def as_qwen3(model: GPT):
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    c = model.config
-    config = Qwen3Config(
-        vocab_size=c.vocab_size,
-        hidden_size=c.n_embd,
-        intermediate_size=c.n_inner,
-        num_hidden_layers=c.n_layer,
-        num_attention_heads=c.n_head,
-        num_key_value_heads=c.n_kv_head,
-        head_dim=c.head_dim,
-        max_position_embeddings=c.block_size,
-        rms_norm_eps=c.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
-        tie_word_embeddings=c.tie_embeddings,
-        use_sliding_window=False,
-    )
-    names = {
-        "wte": "model.embed_tokens",
-        "ln_f": "model.norm",
-        "h.": "model.layers.",
-        "ln_1": "input_layernorm",
-        "ln_2": "post_attention_layernorm",
-        ".attn.": ".self_attn.",
-    }
-    return filled(Qwen3ForCausalLM(config), {rename(n, names): p for n, p in weights(model)})
-
-
-def as_gpt2(model: GPT):
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    c = model.config
-    config = GPT2Config(
-        vocab_size=c.vocab_size,
-        n_positions=c.block_size,
-        n_embd=c.n_embd,
-        n_layer=c.n_layer,
-        n_head=c.n_head,
-        n_inner=c.n_inner,
-        layer_norm_epsilon=c.norm_eps,
-        tie_word_embeddings=c.tie_embeddings,
-    )
-    names = {"o_proj": "c_proj", "up_proj": "c_fc", "down_proj": "c_proj"}
-    state, own = {}, dict(weights(model))
-    for name, p in own.items():
-        if "q_proj" in name:
-            parts = [own[name.replace("q_proj", f"{x}_proj")] for x in "qkv"]
-            name, p = name.replace("q_proj", "c_attn"), torch.cat(parts)
-        elif "k_proj" in name or "v_proj" in name:
-            continue
-        prefix = "" if name.startswith("lm_head") else "transformer."
-        matrix = p.dim() == 2 and name.startswith("h.")  # Conv1D holds the transpose
-        state[prefix + rename(name, names)] = p.T if matrix else p
-    return filled(GPT2LMHeadModel(config), state)
-
-
-def weights(model: GPT):
-    return [(n, p.detach()) for n, p in model.state_dict().items()]
-
-
-def rename(name: str, names: dict[str, str]) -> str:
-    for ours, theirs in names.items():
-        name = name.replace(ours, theirs)
-    return name
-
-
-def filled(theirs, state):
-    missing, unexpected = theirs.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert set(missing) <= {"lm_head.weight"}
-    return theirs.eval()
-
-
 @every_shape
 @torch.inference_mode()
 def test_logits_equal_transformers(shape, tiny_model):
     model = tiny_model(vocab_size=211, **shape)
     ids = random_ids()
-    theirs = as_gpt2(model) if shape["arch"] == "gpt2" else as_qwen3(model)
-    expected = theirs(ids).logits
+    expected = as_transformers(model)(ids).logits
     assert expected.std() > 0.1  # the comparison is of something
     torch.testing.assert_close(model(ids), expected, atol=1e-4, rtol=0)
 
@@ -222,8 +148,11 @@ def test_flops_are_six_a_weight_and_the_attention(tiny_model):
     blocks = sum(p.numel() for p in model.h.parameters() if p.dim() > 1)
     c = model.config
     attention = 12 * c.n_layer * c.n_embd * c.block_size
-    assert model.train_flops_per_token() == 6 * (blocks + 211 * c.n_embd) + attention
-    assert model.train_flops_per_token(head_rows=11) < model.train_flops_per_token()
+    flops = model.train_flops_per_token(211, c.block_size)
+    assert flops == 6 * (blocks + 211 * c.n_embd) + attention
+    assert model.train_flops_per_token(11, c.block_size) < flops
+    model.requires_grad_(False)
+    assert model.train_flops_per_token(211, c.block_size) == flops - 2 * (blocks + 211 * c.n_embd)
 
 
 def test_a_new_jojo_model_knows_nothing():

@@ -69,7 +69,7 @@ def hub(monkeypatch):
 
     Hub.asked, Hub.broken = [], None
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(origins, "_hub_answers", lambda: True)
+    monkeypatch.setattr(origins, "hub_answers", lambda: True)
     return Hub
 
 

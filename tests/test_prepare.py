@@ -15,6 +15,7 @@ from jojo.bins import open_dataset
 from jojo.chatml import Conversation, decode, render
 from jojo.files import ROOT
 from jojo.prepare import PrepareOptions, Recipe, Tally, main, prepare
+from jojo.quality import examine_dataset
 from jojo.splits import split_of
 from tokenizer import ENDOFTEXT
 
@@ -239,6 +240,64 @@ def test_little_data_still_has_both_splits(tmp_path: Path, capsys) -> None:
     assert manifest.conversations == {"train": 1, "val": 1}
     assert decode(open_dataset("one", tmp_path).ids["val"]) == chat(3).messages
     assert "cut in two" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_nothing_is_held_out_where_that_is_asked_for(tmp_path: Path, capsys, near: bool) -> None:
+    chats = [*map(chat, range(40)), chat(3)]
+    chats[5].split = "val"  # not even what the source would hold out
+    options = PrepareOptions(out_dir=tmp_path, val_fraction=0.0)
+    manifest = prepare(recipe(chats, near_duplicates=near), options)
+    assert manifest.conversations == {"train": 40, "val": 40}
+    assert manifest.records_in == manifest.conversations["train"] + sum(manifest.dropped.values())
+    assert not manifest.holds_out
+    assert "nothing is held out" in manifest.notes["val"]
+    assert "(a copy of train: nothing is held out)" in capsys.readouterr().err
+    assert contents(tmp_path, "val") == contents(tmp_path, "train")
+    dataset = open_dataset("toy", tmp_path)  # sizes and hashes fit
+    assert dataset.ids["val"].tolist() == dataset.ids["train"].tolist()
+    for sample in (1000, 10):
+        found = examine_dataset(dataset, sample)
+        assert (found.total, found.looked_at) == (40, min(40, sample))
+        warned = [finding.name for finding in found.warnings]
+        assert "nothing held out" in warned
+        assert not {"leakage", "duplicates"} & set(warned)
+
+
+def test_a_single_conversation_can_be_learned(tmp_path: Path) -> None:
+    options = PrepareOptions(out_dir=tmp_path, val_fraction=0.0)
+    for messages in (chat(1).messages, [*chat(1).messages, *chat(2).messages]):
+        manifest = prepare(recipe([Conversation(messages)]), options)
+        assert manifest.conversations == {"train": 1, "val": 1}
+        assert decode(open_dataset("toy", tmp_path).ids["train"]) == messages
+
+
+def test_documents_without_any_held_out(tmp_path: Path) -> None:
+    def documents(options: PrepareOptions, tally: Tally):
+        for split, start in (("val", 0), ("train", 20)):
+            yield split, tally.batch([f"Story {i} of {i * i}." for i in range(start, start + 20)])
+
+    stories = Recipe("toy", "text", "MIT", (), documents=documents, write_text=False)
+    manifest = prepare(stories, PrepareOptions(out_dir=tmp_path, val_fraction=0.0))
+    assert manifest.conversations == {"train": 40, "val": 40}
+    assert not manifest.holds_out
+    assert manifest.records_in == 40
+    assert names_of(tmp_path) == {"toy.json", "toy-train.bin", "toy-val.bin"}
+
+
+def names_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_options_may_say_from_how_many_on_some_are_held_out(tmp_path: Path) -> None:
+    """After copies are dropped: 30 of them are 10."""
+    for n, held_out in ((10, False), (40, True)):
+        options = PrepareOptions(out_dir=tmp_path, val_fraction=0.2)
+        options.few = 20
+        manifest = prepare(recipe([chat(i % n) for i in range(3 * n)]), options)
+        assert manifest.holds_out == held_out
+        assert manifest.conversations["train"] == n - manifest.conversations["val"] * held_out
+        assert manifest.notes["val_fraction"] == (0.2 if held_out else 0.0)
 
 
 def test_what_is_left_out_is_pointed_at(tmp_path: Path, capsys) -> None:

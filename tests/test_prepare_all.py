@@ -181,7 +181,7 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
         ("--dataset mine,chitchat --max_repeats 0", 2, "must be 1 or more"),
         ("--dataset mine,chitchat --name lines", 1, "lines is a dataset and no mixture"),
         ("--dataset mine,chitcaht", 1, "unknown dataset 'chitcaht': did you mean chitchat?"),
-        ("--dataset mine,story", 1, "mine is chatml, story is text"),
+        ("--dataset lines,story", 1, "lines is person, story is text"),
         ("--dataset mine,lines", 1, "mine is chatml, lines is person"),
         ("--dataset mine,file", 1, "file reads files of yours"),
     ],

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jojo import speakers
 from jojo.files import ROOT
+from jojo.sources.ownfiles import Found
 
 RECIPE = ROOT / "data" / "prepare-speakers.py"
 CHAT = [  # minutes, who, text
@@ -141,17 +143,47 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("speakers*"))
 
 
-def test_without_a_path_the_only_json_in_datasets_is_read(tmp_path: Path, complaint) -> None:
-    import runpy
+def test_without_a_path_the_only_json_in_datasets_is_read(
+    tmp_path: Path, complaint, monkeypatch
+) -> None:
+    folder = tmp_path / "datasets"
+    monkeypatch.setattr(speakers, "DATASETS", folder)
 
-    only_json = runpy.run_path(str(RECIPE))["only_json"]
-    assert "holds no JSON files" in complaint(only_json, tmp_path / "datasets")
-    (tmp_path / "a.json").write_text("[]")
-    (tmp_path / "notes.txt").write_text("x")
-    assert only_json(tmp_path) == tmp_path / "a.json"
-    (tmp_path / "b.json").write_text("[]")
-    assert "holds 2 JSON files" in complaint(only_json, tmp_path)
-    assert "--data_path" in complaint(only_json, tmp_path)
+    def path() -> Path:
+        return speakers.SpeakersOptions().found.files[0].path
+
+    assert "holds no JSON files" in complaint(path)
+    folder.mkdir()
+    interview(folder / "a.JSON")
+    (folder / "notes.txt").write_text("x")
+    (folder / "._a.json").write_text("x")  # as macOS leaves them
+    assert path() == folder / "a.JSON"
+    interview(folder / "b.json")
+    assert "holds 2 JSON files" in complaint(path)
+    assert "--data_path" in complaint(path)
+
+
+def test_interviews_alone_are_usually_written_as_speakers(tmp_path: Path) -> None:
+    first, second = interview(tmp_path / "a.json"), interview(tmp_path / "b.json", outgoing=None)
+    records, text = tmp_path / "records.jsonl", tmp_path / "tale.txt"
+    chat, bad = tmp_path / "chat.txt", tmp_path / "bad.json"
+    records.write_text(json.dumps({"user": "hi", "bot": "ho"}))
+    text.write_text("Once upon a time.")
+    chat.write_text("User: hi\nBot: ho\n\nUser: tea?\nBot: yes\n")
+    bad.write_text('{"a":')
+    for paths, expected in (
+        ((first,), "speaker"),
+        ((first, second), "speaker"),
+        ((first, bad), "speaker"),
+        ((first, records), "chatml"),
+        ((chat, first), "chatml"),
+        ((first, text), "chatml"),
+        ((records,), "chatml"),
+        ((bad,), "chatml"),
+        ((text,), "text"),
+    ):
+        with Found(paths) as found:
+            assert speakers.template_of(found) == expected, paths
 
 
 def test_the_real_interviews(realdata: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Talk to the model of a run.
+
+python interact.py --run_name run1
+
+python interact.py --run_name run1 --max_history 3 --temperature 0.9 --top_k 40 --seed 1
+
+Opens models/<run>-best.pt, or the newest checkpoint of the run. `h` shows what was said, `q`
+leaves. Replies go to stdout as they are drawn, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jojo.command import parse, run, say
+from jojo.config import InteractConfig
+
+SHORT = {"h": "/history", "q": "/quit"}
+RUNS_SHOWN = 20
+
+
+def main() -> int:
+    config = parse(InteractConfig, None, __doc__)
+    path = checkpoint_of(config.run_name, config.out_dir)
+    from jojo.chat import Chat, chat_template_of
+    from jojo.inference import open_model, seeded
+    from jojo.terminal import converse
+
+    opened = open_model(str(path), config.device, config.dtype, config.base)
+    template = chat_template_of(opened.facts)
+    if not config.no_info:
+        say(introduction(path, opened.facts, template))
+    options, generator = config.sampling(), seeded(config.seed)
+    chat = Chat(opened.model, template, options, generator, max_history=config.max_history)
+    converse(chat, short=SHORT, hints=not config.no_info)
+    return 0
+
+
+def checkpoint_of(name: str, out_dir: Path) -> Path:
+    """The best model of a run, else the newest; ValueError where it has none."""
+    from jojo.checkpoint import RunFiles
+
+    files = RunFiles(out_dir, name)
+    if files.best.exists():
+        return files.best
+    if found := files.milestones():
+        return found[-1]
+    if files.unfinished():
+        raise ValueError(
+            f"run {name!r} has saved no model yet: go on with the command of train.py that began "
+            "it and --resume"
+        )
+    known = runs(out_dir)
+    there = f"there is {', '.join(known[-RUNS_SHOWN:])}" if known else "there is none"
+    raise ValueError(
+        f"no run {name!r} in {out_dir}: {there}; python train.py --run_name {name} trains it"
+    )
+
+
+def runs(out_dir: Path) -> list[str]:
+    """Names of the runs that have a model, the newest last."""
+    from jojo import checkpoint
+
+    names = []
+    for path in sorted(out_dir.glob("*.pt"), key=lambda p: p.stat().st_mtime):
+        try:
+            names.append(checkpoint.load(path).get("run"))
+        except ValueError:  # no checkpoint of ours
+            continue
+    return list(dict.fromkeys(name for name in reversed(names) if isinstance(name, str)))[::-1]
+
+
+def introduction(path: Path, facts: dict, template: str) -> str:
+    trained = f"{facts['step']:,} steps on {facts.get('dataset')}, " if facts.get("step") else ""
+    known = f"template {template}"
+    if facts["template"] != template:
+        known = f"plain text, which it goes on with as a dialogue (gen.py {path} continues texts)"
+    return f"{path}: {trained}{known}"
+
+
+if __name__ == "__main__":
+    run(main)

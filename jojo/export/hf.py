@@ -1,0 +1,296 @@
+"""Hugging Face folders <-> our models, without transformers.
+
+    config = read_config(folder)             # model_type qwen3 (our arch jojo) or gpt2
+    state = read_state(folder)               # our names, float32, as many rows as the folder has
+    save_folder(model, folder, "chatml")     # what AutoModelForCausalLM and AutoTokenizer open
+
+How their names and shapes answer to ours stands here alone (their settings: hf_config.py). Weights
+are read from safetensors, one file or several with an index; pickled ones are refused, they could
+run code. A folder is written whole or not at all: config.json, generation_config.json,
+model.safetensors, tokenizer.json, tokenizer_config.json.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jojo.chatml import template_named
+from jojo.export.folder import whole_folder
+from jojo.export.hf_config import config_to_hf, raw_config, read_config
+from jojo.export.hf_tokenizer import read_json, stop_ids, write_tokenizer
+from jojo.files import is_plain_name, sync, write_text
+from model import GPT, GPTConfig
+from tokenizer import ENDOFTEXT, N_TOKENS
+
+MAX_SHARD_BYTES = 2 << 30
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED = (".bin", ".pth", ".ckpt", ".h5", ".msgpack")
+
+# Parts of our names that have another name there, what stands before all but the head, and
+# buffers of older versions that hold nothing learned.
+RENAMED = {
+    "gpt2": {"q_proj": "c_attn", "o_proj": "c_proj", "up_proj": "c_fc", "down_proj": "c_proj"},
+    "jojo": {
+        "wte": "embed_tokens",
+        "h": "layers",
+        "ln_1": "input_layernorm",
+        "attn": "self_attn",
+        "ln_2": "post_attention_layernorm",
+        "ln_f": "norm",
+    },
+}
+PREFIX = {"gpt2": "transformer.", "jojo": "model."}
+BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
+
+
+# ---------------------------------------------------------------- names
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor of theirs, and the one or three of ours that it holds, one below the other."""
+
+    theirs: str  # without PREFIX
+    ours: tuple[str, ...]
+    shape: tuple[int, ...]  # of theirs
+    transposed: bool  # GPT-2's Conv1D holds (in, out)
+
+    def to_theirs(self, state: dict[str, Tensor]) -> Tensor:
+        parts = [state[name].detach().to("cpu", torch.float32) for name in self.ours]
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return (joined.T if self.transposed else joined).contiguous()
+
+    def to_ours(self, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Views of `tensor` where it is float32 already."""
+        tensor = tensor.to(torch.float32)
+        tensor = tensor.T if self.transposed else tensor
+        yield from zip(self.ours, tensor.chunk(len(self.ours)), strict=True)
+
+
+def pieces_of(config: GPTConfig) -> list[Piece]:
+    """Every tensor of a model, in its order."""
+    with torch.device("meta"):
+        shapes = {name: tuple(t.shape) for name, t in GPT(config).state_dict().items()}
+    if config.tie_embeddings:
+        del shapes["lm_head.weight"]
+    gpt2, renamed, pieces = config.arch == "gpt2", RENAMED[config.arch], []
+    for name, shape in shapes.items():
+        ours = (name,)
+        if gpt2 and ".q_proj." in name:  # queries, keys and values are one matrix there
+            ours = tuple(name.replace("q_proj", f"{x}_proj") for x in "qkv")
+            shape = (3 * shape[0], *shape[1:])
+        elif gpt2 and (".k_proj." in name or ".v_proj." in name):
+            continue
+        transposed = gpt2 and len(shape) == 2 and name.startswith("h.")
+        theirs = ".".join(renamed.get(part, part) for part in name.split("."))
+        pieces.append(Piece(theirs, ours, shape[::-1] if transposed else shape, transposed))
+    return pieces
+
+
+def _full_name(piece: Piece, config: GPTConfig) -> str:
+    is_head = piece.theirs.startswith("lm_head.")
+    return piece.theirs if is_head else PREFIX[config.arch] + piece.theirs
+
+
+def state_to_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
+    """Our weights under their names, float32, on the CPU."""
+    return {_full_name(p, config): p.to_theirs(state) for p in pieces_of(config)}
+
+
+def state_from_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
+    """Their weights, named as `state_to_hf` names them, under our names, float32."""
+    pieces = pieces_of(config)
+    return {n: t for p in pieces for n, t in p.to_ours(state[_full_name(p, config)])}
+
+
+# ---------------------------------------------------------------- reading
+
+
+def facts(folder: Path) -> dict:
+    """What is known beside the weights: at least the template, `text` where it is not told."""
+    own = raw_config(Path(folder)).get("jojo")
+    known = own if isinstance(own, dict) else {}
+    template = known.get("template", "text")
+    return {**known, "template": template_named(str(template)).name}
+
+
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All weights, under our names, float32."""
+    return {name: tensor.clone() for name, tensor in read_tensors(folder, read_config(folder))}
+
+
+def read_tensors(folder: Path, config: GPTConfig) -> Iterator[tuple[str, Tensor]]:
+    """(our name, float32) one by one, to be copied at once: they may be views of the file.
+
+    Everything is checked before the first: ValueError names the first tensor that is missing, of
+    another shape, or of no use.
+    """
+    folder = Path(folder)
+    with ExitStack() as stack:
+        files = [stack.enter_context(_opened(path)) for path in weight_files(folder)]
+        found = {  # their name without the prefix -> (file, name)
+            name.removeprefix(PREFIX[config.arch]): (file, name)
+            for file in files
+            for name in file.keys()  # noqa: SIM118  (it is no dict)
+        }
+        _must_fit(folder, config, found)
+        for piece in pieces_of(config):
+            file, name = found[piece.theirs]
+            yield from piece.to_ours(file.get_tensor(name))
+
+
+def _must_fit(folder: Path, config: GPTConfig, found: dict) -> None:
+    n_layer = len({m[1] for name in found if (m := re.match(r"(?:h|layers)\.(\d+)\.", name))})
+    if n_layer != config.n_layer:
+        raise ValueError(
+            f"{folder}: the weights have {n_layer} layers, config.json says {config.n_layer}: "
+            "they are not of one model"
+        )
+    pieces = pieces_of(config)
+    for piece in pieces:
+        if piece.theirs not in found:
+            raise ValueError(f"{folder}: the weights lack {_full_name(piece, config)}")
+        file, name = found[piece.theirs]
+        part = file.get_slice(name)
+        if tuple(part.get_shape()) != piece.shape:
+            raise ValueError(
+                f"{folder}: {name} is {tuple(part.get_shape())}, by config.json it is {piece.shape}"
+            )
+        if not part.get_dtype().startswith(("F", "BF")):
+            raise ValueError(
+                f"{folder}: {name} holds {part.get_dtype()}, no floating point numbers: choose the "
+                "unquantized model"
+            )
+    unknown = found.keys() - {piece.theirs for piece in pieces}
+    unknown = {name for name in unknown if not BUFFERS.fullmatch(name)}
+    if config.tie_embeddings and "lm_head.weight" in unknown:
+        unknown.remove("lm_head.weight")
+        wte = next(piece.theirs for piece in pieces if piece.ours == ("wte.weight",))
+        _must_be_equal(folder, found["lm_head.weight"], found[wte])
+    if unknown:
+        raise ValueError(
+            f"{folder}: the weights have {len(unknown)} tensors too many, e.g. "
+            f"{found[min(unknown)][1]}: it is another kind of model"
+        )
+
+
+def _must_be_equal(folder: Path, *places: tuple) -> None:
+    """A head that was saved although it is the embedding."""
+    head, embedding = (file.get_tensor(name).float() for file, name in places)
+    if not torch.equal(head, embedding):
+        raise ValueError(
+            f'{folder}: head and embedding differ, but config.json has "tie_word_embeddings": true '
+            "(or leaves it out): set it to false there"
+        )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder; ValueError where one is missing or all are pickled."""
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).exists():
+        pickled = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLED)
+        if pickled:
+            what = f"has pickled weights alone ({pickled[0]}), which could run code"
+        else:
+            what = f"has no weights: {WEIGHTS} is missing"
+        raise ValueError(
+            f"{folder} {what}; pickled ones are converted with transformers: "
+            "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
+        )
+    places = read_json(folder / INDEX).get("weight_map")
+    places = list(places.values()) if isinstance(places, dict) else []
+    if not places or not all(isinstance(name, str) for name in places):
+        raise ValueError(f"{folder / INDEX} names no files: copy it again")
+    names = sorted(set(places))
+    for name in names:
+        if not is_plain_name(name) or not name.endswith(".safetensors"):
+            raise ValueError(f"{folder / INDEX} names {name!r}, no safetensors file beside it")
+        if not (folder / name).exists():
+            raise ValueError(f"{folder} lacks {name}, which {INDEX} names: copy it again")
+    return [folder / name for name in names]
+
+
+def _opened(path: Path):
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except SafetensorError:
+        with open(path, "rb") as file:
+            pointer = file.read(64).startswith(b"version https://git-lfs")
+        hint = "it is a pointer of Git LFS: git lfs pull" if pointer else "copy it again"
+        raise ValueError(f"{path} is no safetensors file, or it is truncated: {hint}") from None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def save_folder(
+    model: GPT,
+    folder: Path,
+    template: str,
+    facts: dict | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write `model` (a plain GPT) as what transformers opens. `facts`: of its checkpoint."""
+    config = config_to_hf(model.config)
+    ends = stop_ids(template_named(template).name)
+    special = {"bos_token_id": ENDOFTEXT, "pad_token_id": ENDOFTEXT}
+    config |= {"dtype": "float32", "eos_token_id": ends[0], **special}
+    config["jojo"] = {**_lasting(facts or {}), "template": template}
+    generation = {"eos_token_id": ends, **special}
+    if model.config.vocab_size > N_TOKENS:  # rows that stand for no token
+        generation["suppress_tokens"] = list(range(N_TOKENS, model.config.vocab_size))
+    with whole_folder(Path(folder), overwrite) as temporary:
+        _write_json(temporary / "config.json", config)
+        _write_json(temporary / "generation_config.json", generation)
+        write_tokenizer(temporary, template, model.config.block_size)
+        _write_weights(model, temporary)
+
+
+def _lasting(facts: dict) -> dict:
+    """What of a checkpoint's facts is worth keeping, as JSON has it."""
+    kept = {name: facts[name] for name in ("run", "dataset", "step", "metrics") if name in facts}
+    if isinstance(kept.get("metrics"), dict):
+        numbers = kept["metrics"].items()
+        kept["metrics"] = {n: v for n, v in numbers if type(v) is not float or math.isfinite(v)}
+    return kept
+
+
+def _write_json(path: Path, content: dict) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_weights(model: GPT, folder: Path) -> None:
+    """model.safetensors, or shards and their index; one shard at a time is held in memory."""
+    state, shards, room = model.state_dict(), [[]], MAX_SHARD_BYTES
+    for piece in pieces_of(model.config):
+        size = 4 * math.prod(piece.shape)
+        if size > room and shards[-1]:
+            shards.append([])
+            room = MAX_SHARD_BYTES
+        shards[-1].append(piece)
+        room -= size
+    names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
+    names = names if len(shards) > 1 else [WEIGHTS]
+    weight_map = {}
+    for name, shard in zip(names, shards, strict=True):
+        tensors = {_full_name(p, model.config): p.to_theirs(state) for p in shard}
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", folder / name)  # it is for its owner alone else
+        sync(folder / name)
+        weight_map |= dict.fromkeys(tensors, name)
+    if len(shards) > 1:
+        total = sum(4 * math.prod(p.shape) for shard in shards for p in shard)
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})

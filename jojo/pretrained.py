@@ -1,0 +1,247 @@
+"""Trained models to start from or to talk to, whatever they lie in.
+
+    model, facts = load_model("models/chat5000.pt")      # ready to generate, adapters merged in
+    base = open_base("gpt2", device)                     # to be fine-tuned
+
+A source is a checkpoint, an adapter (which names its base), a Hugging Face folder, a name of NAMES
+or owner/name of the hub.
+
+Nothing heavy is imported before a model is opened.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jojo.command import say
+
+if TYPE_CHECKING:
+    import torch
+
+    from jojo.export.hf_tokenizer import Vocabulary
+    from model import GPT, GPTConfig
+
+HUB_IDS = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+NAMES = HUB_IDS | {
+    "gpt2-small": HUB_IDS["gpt2"],
+    "gpt2-small (124M)": HUB_IDS["gpt2"],
+    "gpt2-medium (355M)": HUB_IDS["gpt2-medium"],
+    "gpt2-large (774M)": HUB_IDS["gpt2-large"],
+    "gpt2-xl (1558M)": HUB_IDS["gpt2-xl"],
+}
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+FILE_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".gguf", ".zip")
+
+
+@dataclass
+class Base:
+    """A model to start from. With `adapter`, it is the base of that adapter, not yet applied."""
+
+    model: GPT  # float32, in evaluation mode, its vocabulary grown to ours
+    facts: dict  # at least "template"; of a checkpoint all that it tells
+    hash: str  # of the weights as they lie in the source
+    source: str  # to write down: owner/name of the hub, or an absolute path
+    adapter: dict | None = None  # content of an adapter checkpoint
+
+
+def check_name(source: str) -> None:
+    """ValueError for what can be no model; quick, without torch and network."""
+    source, path = str(source), _path_of(source)
+    if not source.strip():
+        raise ValueError(f"the name of the model is empty: {_known_names()}")
+    if path.is_file():
+        if path.suffix in FILE_ENDINGS[1:]:
+            raise ValueError(
+                f"{path} is neither a checkpoint (.pt) nor a folder: of a Hugging Face model give "
+                "the folder that holds config.json and model.safetensors"
+            )
+        return
+    if source in NAMES or source in NAMES.values() or path.is_dir():
+        return
+    if path.suffix in FILE_ENDINGS or path.is_absolute() or source.startswith((".", "~")):
+        raise ValueError(f"model {path} does not exist{_nearby(path)}")
+    if not HUB_ID.fullmatch(source):
+        near = difflib.get_close_matches(source, NAMES, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown model {source!r}{hint}: {_known_names()}")
+    if path.parent.is_dir():  # models/chat is rather a slip than somebody called models
+        raise ValueError(f"{path} does not exist{_nearby(path)}; {_known_names()}")
+
+
+def _path_of(source: str) -> Path:
+    return Path(os.path.expanduser(source))
+
+
+def _known_names() -> str:
+    names = ", ".join(f'"{name}"' if " " in name else name for name in NAMES)
+    return f"give {names}, owner/name of a gpt2 or qwen3 model, a folder with one, or a checkpoint"
+
+
+def _nearby(path: Path) -> str:
+    """The checkpoints beside a place where there is none: the one that was meant, or the newest."""
+    found = sorted(path.parent.glob("*.pt"), key=os.path.getmtime) if path.parent.is_dir() else []
+    found = [p for p in found if "-resume" not in p.name]
+    near = difflib.get_close_matches(path.name, [p.name for p in found], n=1, cutoff=0.75)
+    if near:
+        return f": there is {path.parent / near[0]}, did you mean that?"
+    if found:
+        return f": there is {', '.join(str(p) for p in found[-5:])}"
+    return ": train one first, e.g. make chat" if path.suffix == ".pt" else ""
+
+
+# ---------------------------------------------------------------- opening
+
+
+def open_base(source: str, device: torch.device | str = "cpu", base: str | None = None) -> Base:
+    """Open a model to train further. Of an adapter that is its base, where the adapter says it lies
+    or at `base`; the adapter is handed back beside it, not applied."""
+    return _open(str(source), device, base, ())
+
+
+def load_model(
+    source: str, device: torch.device | str = "cpu", base: str | None = None
+) -> tuple[GPT, dict]:
+    """(model in evaluation mode, float32; what is known of it). Adapters are merged in."""
+    found = _merged(_open(str(source), device, base, ()), str(source))
+    return found.model, found.facts
+
+
+def read_config(source: str) -> GPTConfig:
+    """The shape of a model, read without its weights."""
+    check_name(source)
+    path = _path_of(source)
+    if path.is_file():
+        from jojo import checkpoint
+
+        return checkpoint.config_of(checkpoint.load(path), path)
+    from jojo.export import hf
+
+    return hf.read_config(_folder_of(source)[0])
+
+
+def _folder_of(source: str) -> tuple[Path, str]:
+    """A Hugging Face folder, downloaded if need be; and how to write it down."""
+    path = _path_of(source)
+    # a folder of that name counts before the name, as everywhere; an accidental one does not
+    if path.is_dir() and (source not in NAMES or (path / "config.json").exists()):
+        return path, str(path.resolve())
+    from jojo import hub
+
+    hub_id = NAMES.get(source, source)
+    return hub.fetch(hub_id), hub_id
+
+
+def _open(source: str, device, base: str | None, seen: tuple[Path, ...]) -> Base:
+    check_name(source)
+    path = _path_of(source)
+    if path.is_file():
+        return _open_checkpoint(path.resolve(), device, base, seen)
+    if base is not None:
+        raise ValueError(f"{source} is no adapter and has no base: leave out --base")
+    folder, written = _folder_of(source)
+    return _open_folder(folder, device, written)
+
+
+def _open_checkpoint(path: Path, device, base: str | None, seen: tuple[Path, ...]) -> Base:
+    from jojo import checkpoint
+
+    content = checkpoint.load(path)
+    if "adapter" in content:
+        return _open_adapter(path, content, device, base, (*seen, path))
+    if base is not None:
+        raise ValueError(f"{path} is a whole model, not an adapter: leave out --base")
+    model, facts = checkpoint.load_model(path, device)
+    return _base(model, facts, str(path))
+
+
+def _open_folder(folder: Path, device, source: str) -> Base:
+    from jojo.export import hf, hf_tokenizer
+    from jojo.weights import build
+
+    config = hf.read_config(folder)
+    vocabulary = hf_tokenizer.read_vocabulary(folder, config.vocab_size)
+    facts = hf.facts(folder)
+    if vocabulary.dropped:
+        say(f"note: tokens of {source} that Jojo has no use for: {', '.join(vocabulary.dropped)}")
+    model = build(config, hf.read_tensors(folder, config), device)
+    return _base(model, facts, source, vocabulary)
+
+
+def _base(model: GPT, facts: dict, source: str, vocabulary: Vocabulary | None = None) -> Base:
+    from jojo.weights import grow, hash_of
+
+    found = Base(model, facts, hash_of(model), source)
+    grow(model, vocabulary)
+    return found
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def _open_adapter(path: Path, content: dict, device, base: str | None, seen) -> Base:
+    try:
+        source, wanted = str(content["base"]["source"]), str(content["base"]["hash"])
+        template = content["template"]
+    except (KeyError, TypeError):
+        raise ValueError(f"{path} is no whole adapter: it does not tell its base") from None
+    where = base if base is not None else _where_is(source, path, seen)
+    found = _merged(_open(where, device, None, seen), where)  # which may be an adapter itself
+    if found.hash != wanted:
+        raise ValueError(
+            f"adapter {path} was trained on another base: {source} had the hash {wanted[:12]}, "
+            f"{where} has {found.hash[:12]}; name the right one with --base"
+        )
+    facts = {**found.facts, "template": template}
+    return replace(found, facts=facts, adapter=content)
+
+
+def _where_is(source: str, adapter: Path, seen: tuple[Path, ...]) -> str:
+    """The base that an adapter names: there, beside the adapter, or on the hub."""
+    beside = adapter.parent / Path(source).name
+    for place in (Path(source), beside):
+        if place.exists():
+            if place.resolve() in seen:
+                raise ValueError(
+                    f"the base of adapter {adapter} was {place}, and an adapter stands there now: "
+                    "name a copy of the base with --base"
+                )
+            if place.is_absolute():
+                return str(place)
+    if HUB_ID.fullmatch(source):
+        return source
+    raise ValueError(
+        f"adapter {adapter} needs its base {source}, which is not there: put {beside.name} beside "
+        "the adapter, or name it with --base"
+    )
+
+
+def _merged(found: Base, source: str) -> Base:
+    """`found` with its adapter, if there is one, added to its weights."""
+    if found.adapter is None:
+        return found
+    from jojo import lora
+    from jojo.weights import fingerprint
+
+    how, state = found.adapter.get("lora"), found.adapter["adapter"]
+    try:
+        rank, alpha, dropout = how["rank"], how["alpha"], how["dropout"]
+        lora.adapt(found.model, lora.LoRA(rank, alpha, dropout, tuple(how["targets"])))
+        lora.load_adapter_state(found.model, state)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        detail = f": {error}" if isinstance(error, ValueError) else ""
+        raise ValueError(f"{source} is no adapter of its base {found.source}{detail}") from None
+    lora.merge(found.model)
+    found.model.requires_grad_(True).eval()
+    facts = {n: v for n, v in found.adapter.items() if n not in ("adapter", "lora")}
+    return Base(found.model, facts, fingerprint(state, found.hash), str(_path_of(source).resolve()))

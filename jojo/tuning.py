@@ -1,0 +1,103 @@
+"""Where fine-tuning starts: a trained model, its projections adapted where the flags say so.
+
+model, base = start_from(config, machine)    # base: {"source", "hash"}, to be written down
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from jojo import lora, pretrained
+from jojo.bins import Dataset, conversation_starts
+from jojo.config import TUNING_EPOCHS, TrainConfig
+from jojo.device import Machine
+from model import GPT
+
+EPOCH_STEPS = 30  # an epoch is to have so many, if need be of short and single sequences
+LEAST_WINDOW, MOST_WINDOW = 64, 512  # tokens; conversations that people write fit into 512
+MOST_BATCH = 16
+EVALUATIONS = 4  # in an epoch
+MOST_BETWEEN = 250  # steps between two of them
+
+
+def start_from(config: TrainConfig, machine: Machine) -> tuple[GPT, dict[str, str]]:
+    """The trained model to start from, adapted where the flags say so; its source and hash."""
+    where = machine.device
+    base = pretrained.open_base(config.base, "cpu" if config.load_in_4bit else where)
+    model = base.model
+    if base.adapter is not None and not config.lora_rank:  # all weights are to learn
+        model, _ = pretrained.load_model(config.base, where)
+    context = model.config.block_size
+    if config.block_size and config.block_size > context:
+        raise ValueError(
+            f"--block_size {config.block_size}: {config.base} has a context of {context} tokens, "
+            "longer windows do not fit"
+        )
+    model.config.dropout = config.dropout
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = config.dropout
+    if config.lora_rank:
+        if config.load_in_4bit:
+            lora.hold_in_4bit(model, where)
+        lora.adapt(model, adapters_of(config))
+        if not config.lora_merge:  # whole models are saved as exactly as they were read
+            lora.hold_in(model, machine.dtype)
+        if base.adapter is not None:
+            _continue_adapter(config, model, base.adapter)
+    return model.train(), {"source": base.source, "hash": base.hash}
+
+
+def adapters_of(config: TrainConfig) -> lora.LoRA:
+    alpha = config.lora_alpha or 2.0 * config.lora_rank
+    return lora.LoRA(config.lora_rank, alpha, config.lora_dropout, config.lora_target_names)
+
+
+def _continue_adapter(config: TrainConfig, model: GPT, adapter: dict) -> None:
+    """Start where an adapter stands: the same base, the same shape."""
+    how = adapter["lora"]
+    try:
+        lora.load_adapter_state(model, adapter["adapter"])
+    except ValueError:
+        raise ValueError(
+            f"{config.base} is an adapter of rank {how['rank']} on {','.join(how['targets'])}: "
+            "train it further with the same --lora_rank and --lora_targets, or leave out "
+            "--lora_rank to train all weights, the adapter merged in"
+        ) from None
+
+
+def fit(config: TrainConfig, data: Dataset, context: int) -> TrainConfig:
+    """`config` with what was left open filled in, as fits the data and the model's context.
+
+    Sequences are as long as most conversations; tiny data is read one short sequence at a time,
+    large data 16 of 512 tokens.
+    """
+    epochs = config.epochs
+    if config.max_iters is None and config.time_budget is None and epochs is None:
+        epochs = TUNING_EPOCHS
+    lengths = np.diff(conversation_starts(data.ids["train"]))
+    tokens = int(lengths.sum())
+    a_step = tokens / EPOCH_STEPS
+    block_size = config.block_size
+    if block_size is None:
+        most = min(context, MOST_WINDOW, tokens - 1)
+        wanted = max(LEAST_WINDOW, a_step, float(np.percentile(lengths, 90)))
+        windows = max(1, int(tokens // (min(most, wanted) + 1)))
+        block_size = min(most, tokens // windows - 1)  # what would be left over makes them longer
+    batch_size = config.batch_size or max(1, min(MOST_BATCH, round(a_step / block_size)))
+    config = replace(config, epochs=epochs, block_size=block_size, batch_size=batch_size)
+    an_epoch = max(1, tokens // (block_size + 1) // batch_size)
+    between = config.eval_interval or max(1, min(MOST_BETWEEN, round(an_epoch / EVALUATIONS)))
+    warmup = min(config.warmup_iters, max(1, steps_of(config, data) // 10))
+    return replace(config, eval_interval=between, warmup_iters=warmup)
+
+
+def steps_of(config: TrainConfig, data: Dataset) -> int:
+    """About how many optimizer steps a run has; of a time budget, those of an epoch."""
+    if config.epochs is None and config.max_iters is not None:
+        return config.max_iters
+    windows = max(1, data.manifest.tokens["train"] // (config.block_size + 1))
+    return max(1, round((config.epochs or 1.0) * windows / config.batch_size))

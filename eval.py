@@ -16,13 +16,14 @@ from jojo.config import EvalConfig
 
 def main() -> int:
     config = parse(EvalConfig, None, __doc__)
-    from jojo.evaluate import measure
+    from jojo.evaluate import loss_name, measure
 
     result = measure(config)
     if config.json:
         print(json.dumps(result))
         return 0
-    say(f"{config.checkpoint}: validation loss {result['val_loss']:.4f} on {result['dataset']}")
+    loss = f"{loss_name(result['holds_out'])} {result['val_loss']:.4f}"
+    say(f"{config.checkpoint}: {loss} on {result['dataset']}")
     if "assistant_val_loss" in result:
         say(f"on the assistant's tokens alone: {result['assistant_val_loss']:.4f}")
     if score := result.get("replies"):

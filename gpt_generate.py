@@ -97,15 +97,12 @@ class GPT2Chatbot:
             self._chat.reset()
 
     def save(self, path: PathLike) -> None:
-        """Write the model alone, in full precision: as NAME.pt, or as a Hugging Face folder.
-
-        Where memory holds rounded weights, what they were loaded from must still be there.
-        """
+        """Write the model alone, in full precision: as NAME.pt, or as a Hugging Face folder."""
         from jojo import inference
 
         if self._opened is None:
             self._load(self._source, self._base)
-        self._opened = inference.save_model(self._opened, Path(path).expanduser())
+        self._opened = inference.save_model(self._opened, path)
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -139,7 +136,9 @@ class GPT2Chatbot:
 
 def _place(name: PathLike) -> str:
     """A name as it is, a path absolute, so that the working directory may change."""
-    text, path = str(name), Path(name).expanduser()
+    if not isinstance(name, (str, os.PathLike)):
+        raise ValueError(f"a model is named by a text or a path, not by {name!r}")
+    text, path = str(name), Path(os.path.expanduser(name))
     if text and text not in pretrained.NAMES and path.exists():
         text = str(path.absolute())
     pretrained.check_name(text)

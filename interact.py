@@ -4,12 +4,14 @@ python interact.py --run_name run1
 
 python interact.py --run_name run1 --max_history 3 --temperature 0.9 --top_k 40 --seed 1
 
-Opens models/<run>-best.pt, or the newest checkpoint of the run. `h` shows what was said, `q`
-leaves. Replies go to stdout as they are drawn, everything else to stderr.
+Opens models/<run>-best.pt, or the newest checkpoint of the run, or models/<run>.pt, which
+train_chatbot.py writes. `h` shows what was said, `q` leaves. Replies go to stdout as they are
+drawn, everything else to stderr.
 """
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from jojo.command import parse, run, say
@@ -45,6 +47,8 @@ def checkpoint_of(name: str, out_dir: Path) -> Path:
         return files.best
     if found := files.milestones():
         return found[-1]
+    if files.alone.exists():
+        return files.alone
     if files.unfinished():
         raise ValueError(
             f"run {name!r} has saved no model yet: go on with the command of train.py that began "
@@ -53,7 +57,8 @@ def checkpoint_of(name: str, out_dir: Path) -> Path:
     known = runs(out_dir)
     there = f"there is {', '.join(known[-RUNS_SHOWN:])}" if known else "there is none"
     raise ValueError(
-        f"no run {name!r} in {out_dir}: {there}; python train.py --run_name {name} trains it"
+        f"no run {name!r} in {out_dir}: {there}; python train.py --run_name {shlex.quote(name)} "
+        "trains it"
     )
 
 
@@ -74,7 +79,8 @@ def introduction(path: Path, facts: dict, template: str) -> str:
     trained = f"{facts['step']:,} steps on {facts.get('dataset')}, " if facts.get("step") else ""
     known = f"template {template}"
     if facts["template"] != template:
-        known = f"plain text, which it goes on with as a dialogue (gen.py {path} continues texts)"
+        gen = f"gen.py {shlex.quote(str(path))}"
+        known = f"plain text, which it goes on with as a dialogue ({gen} continues texts)"
     return f"{path}: {trained}{known}"
 
 

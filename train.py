@@ -16,6 +16,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from jojo.command import parse, run, say
 from jojo.config import DEFAULT_DATASET, TrainConfig
@@ -39,6 +40,12 @@ def main() -> int:
     files = RunFiles(config.out_dir, config.run)
     if (done := check_earlier_run(config, files)) is not None:
         return done
+    if config.dataset is None and not config.data_path:
+        check_default(config.data_dir)
+    if config.base:  # what is wrong with it shows before anything is prepared
+        from jojo.pretrained import read_config
+
+        read_config(config.base)
     if config.data_path:
         prepare_own(config, resumes=config.resume and files.unfinished())
     config = replace(config, dataset=config.data_name)  # a run's settings name it
@@ -67,6 +74,18 @@ def with_datasets(config: TrainConfig) -> TrainConfig:
         f"{how if config.base else 'learned by a new model'}"
     )
     return config
+
+
+def check_default(data_dir: Path) -> None:
+    """ValueError where no data is named and what is usual is not prepared."""
+    from jojo.bins import manifest_path, recipe_command
+    from jojo.speakers import DATASETS
+
+    if not manifest_path(DEFAULT_DATASET, data_dir).exists():
+        raise ValueError(
+            f"dataset {DEFAULT_DATASET!r} is not in {data_dir}: {recipe_command(DEFAULT_DATASET)}, "
+            f"or put one JSON of chats into {DATASETS}, or name your own with --data_path"
+        )
 
 
 def prepare_own(config: TrainConfig, resumes: bool) -> None:

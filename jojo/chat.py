@@ -191,6 +191,9 @@ class Chat:
         return ids
 
     def _check_system(self) -> None:
+        if self.system is not None and not isinstance(self.system, str):
+            kind = type(self.system).__name__
+            raise ValueError(f"the system message is of type {kind}: give a text, or None")
         if self.system and "system" not in self.template.prefix:
             raise ValueError(
                 f"a model of template {self.template.name!r} was trained without system messages: "

@@ -98,11 +98,12 @@ def check_place(path: Path) -> None:
 
 def check_source(config: ChatbotConfig) -> None:
     """ValueError for a --model that is none, or that would be overwritten."""
-    pretrained.check_name(config.model)
-    if Path(config.model).expanduser().resolve() == config.save_path.resolve():
-        raise ValueError(
-            f"--save_path {config.save_path} is the --model to start from: choose another name"
-        )
+    for source in pretrained.chain(config.model):
+        if Path(source).expanduser().resolve() == config.save_path.resolve():
+            raise ValueError(
+                f"--save_path {config.save_path} is the --model to start from, or its base: choose "
+                "another name"
+            )
 
 
 def is_done(config: ChatbotConfig, files: checkpoint.RunFiles) -> bool:

@@ -59,7 +59,10 @@ def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> d
     except (PermissionError, MemoryError):
         raise
     except Exception:  # whatever a damaged zip or pickle makes of torch.load
-        raise ValueError(f"{path} is no checkpoint, or it is truncated: copy it again") from None
+        raise ValueError(
+            f"{path} is no checkpoint, or a truncated one: name a .pt file of train.py, or copy it "
+            "again"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a Jojo checkpoint (format {FORMAT}): it comes from another program"
@@ -111,7 +114,7 @@ def model_content(
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:
     """(model in evaluation mode, float32; the rest of the checkpoint)."""
-    content = load(path, device)
+    content = load(path)  # memory-mapped: a GPU holds one copy
     if "optimizers" in content:
         raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
     if "adapter" in content:
@@ -166,6 +169,7 @@ class RunFiles:
         self.resume = self.out_dir / f"{run_name}-resume.pt"
         self.previous = self.out_dir / f"{run_name}-resume-previous.pt"
         self.best = self.out_dir / f"{run_name}-best.pt"
+        self.alone = self.out_dir / f"{run_name}.pt"  # what train_chatbot.py leaves
         self.metrics = self.out_dir / f"{run_name}.jsonl"
         self.curves = self.out_dir / f"{run_name}.png"
         self.tensorboard = self.out_dir / f"{run_name}-tensorboard"
@@ -181,7 +185,10 @@ class RunFiles:
         return [p for _, p in sorted(ours)]
 
     def check_free(self, max_iters: int, save_interval: int) -> None:
-        """ValueError if a checkpoint to be written is one of another run (run1 and run)."""
+        """ValueError if a checkpoint to be written is one of another run (run1 and run).
+
+        A `save_interval` of 1 also stands for a run that may end at any step.
+        """
         for step in {max_iters, *range(save_interval, max_iters, save_interval)}:
             path = self.milestone(step)
             if path.exists() and not self.is_ours(path):

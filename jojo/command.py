@@ -69,6 +69,8 @@ def read_toml(options: type, path: Path) -> dict:
     except FileNotFoundError:
         raise ValueError(f"config file {path} does not exist{_nearby_configs(path)}") from None
     kinds = typing.get_type_hints(options)
+    for name in getattr(options, "no_flags", ()):
+        del kinds[name]
     for name, value in values.items():
         if name not in kinds:
             near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.5)

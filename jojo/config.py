@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, ClassVar, Literal, get_type_hints
 
 import tyro
 
@@ -16,7 +17,7 @@ DEFAULT_DATASET = "chitchat"
 TUNING_EPOCHS = 3.0  # a trained model learns little data by heart when it reads it more often
 SHAPE = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
 
-# Settings of a run that may differ between a run and its resumption: they do not touch the weights.
+# Settings that may differ between a run and its resumption: they do not touch what a step does.
 FREE_SETTINGS = {
     *("resume", "overwrite", "data_dir", "out_dir", "run_name", "tensorboard", "resume_seconds"),
     # hashes of what these gave are compared instead
@@ -97,11 +98,11 @@ class TrainConfig:
     seed: int = 1337
 
     optimizer: Literal["muon", "adamw"] | None = None
-    """muon (default of a new model): Muon for the matrices of the blocks, AdamW for the rest.
-    adamw (default of a trained one): AdamW for all."""
+    """muon (default of new models and what it trained): Muon for the matrices of the blocks, AdamW
+    for the rest. adamw (default of other trained models and of LoRA): AdamW for all."""
     learning_rate: float | None = None
-    """Of the block matrices (muon: 0.02), or of everything (adamw: 0.0006; fine-tuning 0.00005;
-    LoRA 0.0002)."""
+    """Of the block matrices (muon: 0.02; fine-tuning 0.004), or of everything (adamw: 0.0006;
+    fine-tuning 0.00005; LoRA 0.0002)."""
     embedding_lr: float = 0.01
     """AdamW rate of the embeddings beside Muon."""
     head_lr: float = 0.002
@@ -154,6 +155,9 @@ class TrainConfig:
             "resume_seconds": (0.0, 1e30),
             "patience": (1, 1 << 40),
             "lora_rank": (0, 1 << 16),
+            "learning_rate": (0.0, 1e3),
+            "embedding_lr": (0.0, 1e3),
+            "head_lr": (0.0, 1e3),
             "lora_alpha": (1e-9, 1e9),
             "lora_dropout": (0.0, 0.999),
         }
@@ -177,6 +181,9 @@ class TrainConfig:
                 )
         elif self.lora_rank:
             raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
+        for name in ("lora_alpha", "lora_dropout", "lora_targets", "lora_merge"):
+            if not self.lora_rank and getattr(self, name) != getattr(TrainConfig, name):
+                raise ValueError(f"--{name} is of adapters: add --lora_rank 16, or leave it out")
         if self.lora_rank and self.optimizer == "muon":
             raise ValueError("--optimizer muon is not for adapters: leave it out, or --lora_rank")
         if self.lora_rank and not self.lora_target_names:
@@ -231,7 +238,7 @@ class TrainConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         if self.chosen_optimizer == "muon":
-            return 0.02
+            return 0.004 if self.base else 0.02
         if not self.base:
             return 6e-4
         return 2e-4 if self.lora_rank else 5e-5
@@ -253,6 +260,7 @@ def without_flags(*names: str) -> Callable[[type], type]:
     def hide(cls: type) -> type:
         hints = get_type_hints(cls, include_extras=True)
         cls.__annotations__ |= {name: tyro.conf.Suppress[hints[name]] for name in names}
+        cls.no_flags = names
         return cls
 
     return hide
@@ -301,6 +309,7 @@ class ChatbotConfig(TrainConfig, OwnFiles):
     are four in an epoch; by default four."""
 
     def __post_init__(self) -> None:
+        self.save_path = Path(os.path.expanduser(self.save_path))
         name = self.save_path.name
         if self.save_path.suffix != ".pt" or not is_plain_name(name):
             raise ValueError(f"--save_path {self.save_path} must be a file whose name ends in .pt")
@@ -424,6 +433,12 @@ class InteractConfig(SamplingOptions):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights; auto takes the fastest."""
 
+    # where an option has two names; errors say both
+    flags: ClassVar[dict[str, str]] = {
+        "temp": "--temperature (--temp)",
+        "max_tokens": "--max_length (--max_tokens)",
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_seed(self.seed)
@@ -494,7 +509,11 @@ def check_ranges(options: object, ranges: dict[str, tuple[float, float]]) -> Non
     for name, (low, high) in ranges.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
-            raise ValueError(f"--{name} {value} must lie between {low:g} and {high:g}")
+            flag = getattr(options, "flags", {}).get(name, f"--{name}")
+            # a limit that high is a mere stop
+            open_end = high >= 1e9 and not value > high
+            wanted = f"be {low:g} or more" if open_end else f"lie between {low:g} and {high:.15g}"
+            raise ValueError(f"{flag} {value} must {wanted}")
 
 
 def check_seed(seed: int | None) -> None:

@@ -13,6 +13,7 @@ from jojo import bins, device, pretrained
 from jojo.bins import Batches
 from jojo.chat import Chat
 from jojo.chatml import loss_mask
+from jojo.command import say
 from jojo.config import EvalConfig, check_seed
 from jojo.device import Machine
 from jojo.loss import cross_entropy
@@ -30,6 +31,11 @@ def target_weights(windows: torch.Tensor, template: str, loss_on: str) -> torch.
     if loss_on == "all":
         return torch.ones(windows[:, 1:].shape)
     return torch.from_numpy(loss_mask(windows.numpy(), template)[:, 1:]).float()
+
+
+def loss_name(holds_out: bool) -> str:
+    """What the loss on the validation split is, said to a person."""
+    return "validation loss" if holds_out else "loss on the training data (nothing is held out)"
 
 
 class Validation:
@@ -109,6 +115,11 @@ def measure(config: EvalConfig) -> dict:
     if not name:
         raise ValueError(f"{config.checkpoint} does not say what it was trained on: give --dataset")
     data = bins.open_dataset(name, config.data_dir)
+    if not config.dataset and facts.get("data_hash", data.manifest.hash) != data.manifest.hash:
+        say(
+            f"note: dataset {name} is not what it was when this model was trained (prepared anew?):"
+            " the loss is of what it holds now"
+        )
     validation = Validation(
         data.ids["val"],
         data.manifest.template,
@@ -118,6 +129,7 @@ def measure(config: EvalConfig) -> dict:
     )
     template = data.manifest.template
     result = {"dataset": name, "checkpoint": str(config.checkpoint)}
+    result["holds_out"] = data.manifest.holds_out
     losses = {"all": "val_loss", "assistant": "assistant_val_loss"}
     for loss_on, key in losses.items():
         if loss_on == "all" or template != "text":

@@ -17,7 +17,7 @@ from jojo.origins import hub_answers
 
 FILES = (
     *("config.json", "*.safetensors", "*.safetensors.index.json"),
-    *("tokenizer.json", "vocab.json", "tokenizer_config.json"),
+    *("tokenizer.json", "vocab.json", "added_tokens.json", "tokenizer_config.json"),
 )
 OUR_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # not the hub's
 
@@ -70,4 +70,5 @@ def _cached(hub_id: str) -> Path | None:
         hf.weight_files(folder)
     except ValueError:
         return None
-    return folder
+    named = any((folder / name).exists() for name in ("tokenizer.json", "vocab.json"))
+    return folder if named else None

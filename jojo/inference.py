@@ -6,6 +6,8 @@ save_model(opened, Path("my-chatbot"))     # a Hugging Face folder; NAME.pt: a c
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,16 +63,16 @@ def seeded(seed: int | None) -> torch.Generator:
     return generator
 
 
-def save_model(opened: Opened, path: Path) -> Opened:
-    """NAME.pt becomes a checkpoint, else a Hugging Face folder; what stands there is replaced.
+def save_model(opened: Opened, path: str | os.PathLike[str]) -> Opened:
+    """NAME.pt becomes a checkpoint, else a Hugging Face folder; what Jojo wrote there is replaced.
 
     Weights that are rounded in memory are read again; ValueError where they are gone or others.
     Returns `opened` as it is now: it may have been written over what it was opened from.
     """
-    if path.suffix in OTHER_FORMATS or (path.suffix != ".pt" and path.is_file()):
-        raise ValueError(f"{path} cannot be saved to: name a file NAME.pt or a folder")
-    if path.suffix == ".pt" and path.is_dir():
-        raise ValueError(f"{path} is a folder: choose another name")
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"{path!r} is no path: name a file NAME.pt or a folder")
+    path = Path(os.path.expanduser(path))
+    _check_place(opened, path)
     model, template = _in_full(opened), opened.facts["template"]
     facts = {n: v for n, v in opened.facts.items() if n not in NOT_KEPT}
     if path.suffix == ".pt":
@@ -82,6 +84,41 @@ def save_model(opened: Opened, path: Path) -> Opened:
     if path.resolve() != Path(opened.source).resolve():
         return opened
     return replace(opened, base=None, stamp=_stamp(opened.source))
+
+
+def _check_place(opened: Opened, path: Path) -> None:
+    """ValueError where a model cannot be saved to `path`, or would replace what is not ours."""
+    if path.suffix in OTHER_FORMATS or (path.suffix != ".pt" and path.is_file()):
+        raise ValueError(f"{path} cannot be saved to: name a file NAME.pt or a folder")
+    if path.suffix == ".pt" and path.is_dir():
+        raise ValueError(f"{path} is a folder: choose another name")
+    if file := next((p for p in path.parents if p.is_file()), None):
+        raise ValueError(f"{path} cannot be saved to: {file} is a file, choose another place")
+    if any(path.resolve() == place.resolve() for place in _bases(opened)):
+        raise ValueError(
+            f"{path} is the base of the adapter {opened.source}, which needs it: choose another "
+            "place"
+        )
+    if (path / "config.json").is_file() and not _is_ours(path):
+        raise ValueError(f"{path} holds a model that Jojo did not write: choose another place")
+
+
+def _bases(opened: Opened) -> list[Path]:
+    """Where the base of an opened adapter may lie: as given, as written down, beside it."""
+    if opened.base is not None:
+        return [Path(os.path.expanduser(opened.base))]
+    named = opened.facts.get("base")
+    if not isinstance(named, dict):  # no adapter
+        return []
+    place = Path(str(named["source"]))
+    return [place, Path(opened.source).parent / place.name]
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return "jojo" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, TypeError):  # no config at all
+        return False
 
 
 def _in_full(opened: Opened) -> GPT:

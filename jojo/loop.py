@@ -7,6 +7,7 @@ Writes models/<run><step>.pt, <run>-best.pt, <run>.jsonl, <run>.png and, until t
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 
 from jojo import checkpoint, lora, planning
 from jojo.command import say
-from jojo.evaluate import Validation
+from jojo.evaluate import Validation, loss_name
 from jojo.progress import Progress
 from jojo.samples import sample_conversation
 
@@ -56,7 +57,8 @@ class Loop:
     def run(self) -> int:
         t = self.trainer
         self.files.out_dir.mkdir(parents=True, exist_ok=True)
-        self.files.check_free(t.schedule.max_iters, t.config.save_interval)
+        every = 1 if t.config.patience else t.config.save_interval
+        self.files.check_free(t.schedule.max_iters, every)
         with self.signals():
             self.progress = Progress(self.files, t.step, t.schedule.max_iters, t.config.tensorboard)
             try:
@@ -154,13 +156,15 @@ class Loop:
         path = self.files.milestone(t.step)
         where = f" in {self.files.best}" if self.closing else ""
         best = f", best {t.best:.4f}{where}" if t.best < (t.val_loss or 0) else ""
-        val = "" if t.val_loss is None else f": validation loss {t.val_loss:.4f}{best}"
+        name = loss_name(t.data.manifest.holds_out)
+        val = "" if t.val_loss is None else f": {name} {t.val_loss:.4f}{best}"
         if t.step < t.schedule.max_iters:
-            say(f"stopped early: no lower validation loss in {t.stale} validations (--patience)")
+            say(f"stopped early: no lower {name} in {t.stale} validations (--patience)")
         peak = f"{t.machine.used_bytes() / 2**30:.1f} GiB at most"
         say(f"done in {planning.duration(t.elapsed)}, {peak}{val}")
         if self.closing:
-            say(f"saved {path}; talk to it: python gen.py {path} --interactive")
+            quoted = shlex.quote(str(path))
+            say(f"saved {path}; talk to it: python gen.py {quoted} --interactive")
         return 0
 
     def stop(self) -> int:

@@ -56,6 +56,7 @@ class LoRALinear(nn.Module):
         return self.base(x) + F.linear(small, self.lora_B) * self.how.scale
 
     def merged_weight(self) -> Tensor:
+        assert self.base.weight.is_floating_point()  # not packed in 4 bits
         return self.base.weight + self.how.scale * self.lora_B @ self.lora_A
 
 
@@ -103,6 +104,7 @@ def adapt(model: GPT, how: LoRA) -> None:
     tied = model.config.tie_embeddings
     model.lm_head = TrainedRowsHead(model.lm_head.weight, wte.rows if tied else None)
     model.wte = wte
+    model.train(model.training)
 
 
 def _targets(model: GPT, targets: tuple[str, ...]) -> set[str]:
@@ -110,7 +112,7 @@ def _targets(model: GPT, targets: tuple[str, ...]) -> set[str]:
     block = model.h[0]
     known = [n for part in (block.attn, block.mlp) for n, _ in part.named_children()]
     known = [n for n in known if n.endswith("_proj")]
-    if tuple(targets) == ("all",):
+    if "all" in targets:
         return set(known)
     full = {t if t.endswith("_proj") else f"{t}_proj" for t in targets}
     if unknown := full - set(known):
@@ -148,6 +150,7 @@ def load_adapter_state(model: GPT, state: dict[str, Tensor]) -> None:
         p.copy_(state[name])
 
 
+@torch.no_grad()
 def merged_state(model: GPT) -> dict[str, Tensor]:
     """The weights of an adapted model under the names of a plain one, adapters added in."""
     state = {
@@ -156,7 +159,7 @@ def merged_state(model: GPT) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if isinstance(module, LoRALinear):
             del state[f"{name}.base.weight"]
-            state[f"{name}.weight"] = module.merged_weight()
+            state[f"{name}.weight"] = module.merged_weight().cpu()
             if (bias := state.pop(f"{name}.base.bias", None)) is not None:
                 state[f"{name}.bias"] = bias
     return state
@@ -176,6 +179,7 @@ def merge(model: GPT) -> None:
     embedding.weight = model.wte.weight
     head.weight = embedding.weight if model.config.tie_embeddings else model.lm_head.weight
     model.wte, model.lm_head = embedding, head
+    model.requires_grad_(True)
 
 
 def hold_in(model: GPT, dtype: torch.dtype) -> None:

@@ -108,7 +108,7 @@ def hold_active(model: nn.Module, ids_in_use: Tensor) -> None:
     here those that its data did not use either. A head without such rows is left as it is.
     """
     W = model.lm_head.weight.detach()
-    own = (W[-1] != W).any(-1)
+    own = (W[-1] != W).any(-1).cpu()
     own[ids_in_use] = True
     if own.sum() <= len(W) - 2:
         model.lm_head = ActiveHead(W, own.nonzero().flatten())

@@ -13,16 +13,21 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tokenizer
 from jojo import chatml
 from jojo.command import say
+
+if TYPE_CHECKING:
+    from jojo.prepare import Tally
 
 Example = dict[str, str]  # {"user": str, "bot": str}
 
 HEADING = "EXAMPLE INTERACTIONS:"
 CONTEXT_SHARE = 0.5  # what examples may take of the context; the rest is for the chat
 MOST_RECORDS = 10_000  # read of a file: far more than a context holds
+REASONS_SHOWN = 3
 
 
 def room_tokens(block_size: int) -> int:
@@ -40,8 +45,9 @@ def read_examples(path: Path) -> list[Example]:
 
     tally = Tally(limit=MOST_RECORDS)
     options = FileOptions(paths=(Path(path),))
+    options.me_flag = ""  # --examples has no --me beside it
     found = [e for c in conversations(options, tally) for e in examples_of(c.messages)]
-    why = ", ".join(f"{n:,} {r} (first: {tally.first[r]})" for r, n in tally.dropped.items())
+    why = _left_out(tally)
     if not found:
         raise ValueError(
             f"{path} holds no user turn with a reply{f': {why}' if why else ''}; an example is "
@@ -50,6 +56,15 @@ def read_examples(path: Path) -> list[Example]:
     if why:
         say(f"left out of {path}: {why}")
     return found
+
+
+def _left_out(tally: Tally) -> str:
+    """What was dropped most, and why."""
+    most = tally.dropped.most_common()
+    why = [f"{n:,} {r} (first: {tally.first[r]})" for r, n in most[:REASONS_SHOWN]]
+    if more := len(most) - REASONS_SHOWN:
+        why += [f"and {more:,} more"] if more > 0 else []
+    return ", ".join(why)
 
 
 def examples_of(messages: Sequence[chatml.Message]) -> list[Example]:
@@ -83,6 +98,8 @@ def checked(examples: object) -> list[Example]:
 def _checked(example: object, name: str) -> Example:
     if not isinstance(example, dict):
         raise ValueError(f'{name} is of type {type(example).__name__}: give {{"user", "bot"}}')
+    if "bot" not in example and "assistant" in example:
+        example = {**example, "bot": example["assistant"]}
     for key in ("user", "bot"):
         if key not in example:
             has = ", ".join(map(repr, example)) or "nothing"

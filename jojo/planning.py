@@ -43,18 +43,22 @@ def describe(trainer: Trainer) -> None:
     if c.lora_rank:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         how = "4-bit base, " if c.load_in_4bit else ""
+        number = f"{trained / 1e6:.2f} M" if trained >= 1e5 else f"{trained:,}"
         say(
             f"lora     {how}rank {c.lora_rank} on {', '.join(c.lora_target_names)}: "
-            f"{trained / 1e6:.2f} M parameters are trained ({100 * trained / full:.2f}%)"
+            f"{number} parameters are trained ({100 * trained / full:.2f}%)"
         )
     ids = f" ({distinct:,} different)" if distinct else ""
+    records = "documents" if trainer.template == "text" else "conversations"
     say(
         f"data     {m.name}: {m.tokens['train']:,} training tokens{ids}, "
-        f"{m.conversations['train']:,} conversations, {m.tokens['val']:,} validation tokens"
+        f"{m.conversations['train']:,} {records}, {m.tokens['val']:,} validation tokens"
     )
     hidden = set(PLACES)
     if not c.lora_rank:
         hidden |= {n for n in vars(c) if n.startswith(("lora_", "load_"))}
+    if c.chosen_optimizer == "adamw":  # all learn at one rate
+        hidden |= {"embedding_lr", "head_lr"}
     resolved = vars(c) | {"learning_rate": c.rate, "optimizer": c.chosen_optimizer}
     pairs = [f"{k}={v}" for k, v in resolved.items() if k not in hidden and v is not None]
     say(f"settings {' '.join(pairs)}")
@@ -107,7 +111,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
     if m.device.type == "cpu" and total > LONG_SECONDS:
         say(
             f"warning: this model needs about {duration(total)} on this CPU; "
-            + ("a smaller one or --lora_rank 16 is sooner done" if trainer.base else laptop)
+            + ("a smaller one is sooner done" if trainer.base else laptop)
         )
 
 
@@ -128,7 +132,7 @@ def find_micro_batch(trainer: Trainer) -> None:
             raise ValueError(
                 f"this model needs about {need / 2**30:.1f} GiB of memory to train, "
                 f"{trainer.machine.free_bytes() / 2**30:.1f} GiB are free: choose a smaller "
-                "--preset or --block_size"
+                + ("--block_size or base" if trainer.base else "--preset or --block_size")
             )
         return
     for trainer.micro_batch in sizes:

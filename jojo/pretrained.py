@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from jojo.export.hf_tokenizer import Vocabulary
+    from jojo.lora import LoRA
     from model import GPT, GPTConfig
 
 HUB_IDS = {
@@ -40,6 +41,7 @@ NAMES = HUB_IDS | {
     "gpt2-large (774M)": HUB_IDS["gpt2-large"],
     "gpt2-xl (1558M)": HUB_IDS["gpt2-xl"],
 }
+BASE_FLAG = "--base of gen.py, interact.py or eval.py"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FILE_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".gguf", ".zip")
 
@@ -73,8 +75,8 @@ def check_name(source: str) -> None:
         raise ValueError(f"model {path} does not exist{_nearby(path)}")
     if not HUB_ID.fullmatch(source):
         near = difflib.get_close_matches(source, NAMES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown model {source!r}{hint}: {_known_names()}")
+        hint = f", did you mean {near[0]!r}?" if near else f": {_known_names()}"
+        raise ValueError(f"unknown model {source!r}{hint}")
     if path.parent.is_dir():  # models/chat is rather a slip than somebody called models
         raise ValueError(f"{path} does not exist{_nearby(path)}; {_known_names()}")
 
@@ -113,8 +115,23 @@ def load_model(
     source: str, device: torch.device | str = "cpu", base: str | None = None
 ) -> tuple[GPT, dict]:
     """(model in evaluation mode, float32; what is known of it). Adapters are merged in."""
-    found = _merged(_open(str(source), device, base, ()), str(source))
+    found = merged(_open(str(source), device, base, ()), str(source))
     return found.model, found.facts
+
+
+def chain(source: str) -> list[str]:
+    """A source and, of an adapter, the base that it names, and so on."""
+    check_name(source)
+    found = [source]
+    while (path := _path_of(found[-1])).is_file():
+        from jojo import checkpoint
+
+        base = checkpoint.load(path).get("base")
+        below = str(base.get("source")) if isinstance(base, dict) else None
+        if below is None or below in found:
+            break
+        found.append(below)
+    return found
 
 
 def read_config(source: str) -> GPTConfig:
@@ -192,15 +209,22 @@ def _base(model: GPT, facts: dict, source: str, vocabulary: Vocabulary | None = 
 def _open_adapter(path: Path, content: dict, device, base: str | None, seen) -> Base:
     try:
         source, wanted = str(content["base"]["source"]), str(content["base"]["hash"])
-        template = content["template"]
-    except (KeyError, TypeError):
+        template, shape = content["template"], dict(content["config"])
+        of_adapter(content)
+    except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is no whole adapter: it does not tell its base") from None
     where = base if base is not None else _where_is(source, path, seen)
-    found = _merged(_open(where, device, None, seen), where)  # which may be an adapter itself
+    found = merged(_open(where, device, None, seen), where)  # which may be an adapter itself
     if found.hash != wanted:
         raise ValueError(
             f"adapter {path} was trained on another base: {source} had the hash {wanted[:12]}, "
-            f"{where} has {found.hash[:12]}; name the right one with --base"
+            f"{where} has {found.hash[:12]}; name the right one with {BASE_FLAG}"
+        )
+    config = {n: v for n, v in asdict(found.model.config).items() if n != "dropout"}
+    if differing := [n for n, v in config.items() if v != shape.get(n)]:
+        raise ValueError(
+            f"adapter {path} was trained on another base: the {differing[0]} of {where} differs; "
+            f"name the right one with {BASE_FLAG}"
         )
     facts = {**found.facts, "template": template}
     return replace(found, facts=facts, adapter=content)
@@ -214,7 +238,7 @@ def _where_is(source: str, adapter: Path, seen: tuple[Path, ...]) -> str:
             if place.resolve() in seen:
                 raise ValueError(
                     f"the base of adapter {adapter} was {place}, and an adapter stands there now: "
-                    "name a copy of the base with --base"
+                    f"name a copy of the base with {BASE_FLAG}"
                 )
             if place.is_absolute():
                 return str(place)
@@ -222,26 +246,34 @@ def _where_is(source: str, adapter: Path, seen: tuple[Path, ...]) -> str:
         return source
     raise ValueError(
         f"adapter {adapter} needs its base {source}, which is not there: put {beside.name} beside "
-        "the adapter, or name it with --base"
+        f"the adapter, or name it with {BASE_FLAG}"
     )
 
 
-def _merged(found: Base, source: str) -> Base:
+def merged(found: Base, source: str) -> Base:
     """`found` with its adapter, if there is one, added to its weights."""
     if found.adapter is None:
         return found
     from jojo import lora
     from jojo.weights import fingerprint
 
-    how, state = found.adapter.get("lora"), found.adapter["adapter"]
+    how, state = of_adapter(found.adapter), found.adapter["adapter"]
     try:
-        rank, alpha, dropout = how["rank"], how["alpha"], how["dropout"]
-        lora.adapt(found.model, lora.LoRA(rank, alpha, dropout, tuple(how["targets"])))
+        lora.adapt(found.model, how)
         lora.load_adapter_state(found.model, state)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         detail = f": {error}" if isinstance(error, ValueError) else ""
         raise ValueError(f"{source} is no adapter of its base {found.source}{detail}") from None
     lora.merge(found.model)
-    found.model.requires_grad_(True).eval()
+    digest = fingerprint(state, f"{found.hash} {how.scale}")
     facts = {n: v for n, v in found.adapter.items() if n not in ("adapter", "lora")}
-    return Base(found.model, facts, fingerprint(state, found.hash), str(_path_of(source).resolve()))
+    return Base(found.model.eval(), facts, digest, str(_path_of(source).resolve()))
+
+
+def of_adapter(content: dict) -> LoRA:
+    """How an adapter was made; KeyError, TypeError or ValueError where it is spoiled."""
+    from jojo.lora import LoRA
+
+    how = content["lora"]
+    alpha, dropout = float(how["alpha"]), float(how["dropout"])
+    return LoRA(int(how["rank"]), alpha, dropout, tuple(map(str, how["targets"])))

@@ -11,13 +11,17 @@ one that was not. jojo/loop.py goes through the steps.
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from jojo import bins, checkpoint, device, lora, planning, tuning
+from jojo import bins, checkpoint, device, lora, planning, pretrained, tuning
 from jojo.command import is_out_of_memory, say
 from jojo.config import DEFAULT_PRESET, TrainConfig
 from jojo.evaluate import target_weights
@@ -46,8 +50,7 @@ class Trainer:
             config = config.for_new_model()
             self.model = new_model(config)
         else:
-            self.model, self.base = tuning.start_from(config, self.machine)
-            config = tuning.fit(config, self.data, self.model.config.block_size)
+            self.model, self.base, config = tuning.start_from(config, self.machine, self.data)
         self.config = config
         if not self.model.config.tie_embeddings and not config.lora_rank:
             hold_active(
@@ -234,12 +237,40 @@ def train(config: TrainConfig, command: str, closing: bool = True) -> int:
     Without `closing` the files are not named at the end: the caller has something to do with them.
     """
     files = checkpoint.RunFiles(config.out_dir, config.run)
+    with held(files):
+        return _train(config, files, command, closing)
+
+
+@contextmanager
+def held(files: checkpoint.RunFiles) -> Iterator[None]:
+    """One process at a time trains a run; ValueError where another one does."""
+    from filelock import FileLock, Timeout
+
+    files.out_dir.mkdir(parents=True, exist_ok=True)
+    path = files.out_dir / f".{files.run_name}.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"run {files.run_name!r} is being trained by another process: wait for it, or choose "
+            "another --run_name"
+        ) from None
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # there filelock deletes it, and an open file cannot be deleted
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _train(config: TrainConfig, files: checkpoint.RunFiles, command: str, closing: bool) -> int:
     if (done := check_earlier_run(config, files)) is not None:
         return done
     began = time.monotonic()
+    for source in pretrained.chain(config.base) if config.base else ():
+        files.check_not_of(Path(source).expanduser())
     trainer = Trainer(config)
-    if trainer.base:
-        files.check_not_of(Path(trainer.base["source"]))
     if config.resume and files.unfinished():
         trainer.compile()
         trainer.restore(files.load_resume())
@@ -274,7 +305,8 @@ def check_earlier_run(
                 f"--overwrite to start anew, or choose another {flag}"
             )
     elif last and config.resume:
-        say(f"run {config.run!r} is done: python gen.py {last[0]} --interactive")
+        path = shlex.quote(str(last[0]))
+        say(f"run {config.run!r} is done: python gen.py {path} --interactive")
         return 0
     elif last:
         raise ValueError(

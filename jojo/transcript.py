@@ -56,7 +56,7 @@ class ExportOptions(CommonOptions):
     system: str | None = None
     """System message put before every conversation, e.g. a persona."""
 
-    me_flag: ClassVar[str] = "--me"  # what the command calls `me`
+    me_flag: ClassVar[str] = "--me"  # what the command calls `me`; "" where it has no such flag
 
 
 def conversations(
@@ -165,9 +165,10 @@ def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[C
     chosen = _owners(lines)
     mine = sum(line.author in chosen[_export(line)] for line in lines)
     names = sorted({name for names in chosen.values() for name in names})
+    hint = f"; {options.me_flag} NAME takes somebody else" if options.me_flag else ""
     say(
         f"the model speaks as {', '.join(names[:NAMES_SHOWN])} ({mine:,} of {len(lines):,} "
-        f"messages); {options.me_flag} NAME takes somebody else"
+        f"messages){hint}"
     )
     return lambda line: line.author in chosen[_export(line)]
 

@@ -23,13 +23,16 @@ EVALUATIONS = 4  # in an epoch
 MOST_BETWEEN = 250  # steps between two of them
 
 
-def start_from(config: TrainConfig, machine: Machine) -> tuple[GPT, dict[str, str]]:
-    """The trained model to start from, adapted where the flags say so; its source and hash."""
+def start_from(
+    config: TrainConfig, machine: Machine, data: Dataset
+) -> tuple[GPT, dict[str, str], TrainConfig]:
+    """The trained model to start from, adapted where the flags say so; its source and hash; and
+    `config` with what was left open filled in."""
     where = machine.device
     base = pretrained.open_base(config.base, "cpu" if config.load_in_4bit else where)
-    model = base.model
     if base.adapter is not None and not config.lora_rank:  # all weights are to learn
-        model, _ = pretrained.load_model(config.base, where)
+        base = pretrained.merged(base, config.base)
+    model = base.model
     context = model.config.block_size
     if config.block_size and config.block_size > context:
         raise ValueError(
@@ -40,19 +43,35 @@ def start_from(config: TrainConfig, machine: Machine) -> tuple[GPT, dict[str, st
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = config.dropout
+    if config.lora_rank > model.config.n_embd:
+        raise ValueError(
+            f"--lora_rank {config.lora_rank}: {config.base} is {model.config.n_embd} wide, more "
+            "than that adds nothing; 8 to 64 are usual"
+        )
     if config.lora_rank:
         if config.load_in_4bit:
             lora.hold_in_4bit(model, where)
-        lora.adapt(model, adapters_of(config))
+        lora.adapt(model, adapters_of(config, base.adapter))
         if not config.lora_merge:  # whole models are saved as exactly as they were read
             lora.hold_in(model, machine.dtype)
         if base.adapter is not None:
             _continue_adapter(config, model, base.adapter)
-    return model.train(), {"source": base.source, "hash": base.hash}
+    trained_by = (base.facts.get("train_config") or {}).get("optimizer")
+    if config.optimizer is None and trained_by == "muon" and not config.lora_rank:
+        config = replace(config, optimizer="muon")
+    config = fit(config, data, context)
+    return model.train(), {"source": base.source, "hash": base.hash}, config
 
 
-def adapters_of(config: TrainConfig) -> lora.LoRA:
-    alpha = config.lora_alpha or 2.0 * config.lora_rank
+def adapters_of(config: TrainConfig, adapter: dict | None) -> lora.LoRA:
+    """What the flags ask for; an adapter that is trained further keeps its alpha."""
+    alpha = 2.0 * config.lora_rank if adapter is None else adapter["lora"]["alpha"]
+    if adapter is not None and config.lora_alpha not in (None, alpha):
+        raise ValueError(
+            f"--lora_alpha {config.lora_alpha:g}: {config.base} has {alpha:g}, and would not start "
+            "where it stands with another one: leave it out"
+        )
+    alpha = config.lora_alpha or alpha
     return lora.LoRA(config.lora_rank, alpha, config.lora_dropout, config.lora_target_names)
 
 

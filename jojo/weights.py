@@ -13,6 +13,7 @@ the mean of the logits, and so no more than the average probability.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import torch
 import xxhash
@@ -26,13 +27,15 @@ NOISE = 0.01  # of new rows, as a share of the embeddings' own spread
 
 def build(config: GPTConfig, tensors: Iterable[tuple[str, Tensor]], device) -> GPT:
     """A model of the weights `tensors`, copied one by one: they are never all held twice."""
+    tensors = iter(tensors)
+    first = next(tensors)  # what is wrong with them shows before room is made for the model
     with torch.device("meta"):
         model = GPT(config)
     model.to_empty(device=device)
     if config.tie_embeddings:
         model.lm_head.weight = model.wte.weight
     own = model.state_dict()
-    for name, tensor in tensors:
+    for name, tensor in chain([first], tensors):
         own[name].copy_(tensor)
     model.fill_tables()
     return model.eval()

@@ -396,6 +396,12 @@ def test_flags_that_do_not_go_with_the_files(given, expected, complaint) -> None
     assert expected in complaint(chatbot.make, config, "test")
 
 
+def test_the_home_folder_is_understood(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert ChatbotConfig(save_path=Path("~/x.pt")).save_path == tmp_path / "x.pt"
+
+
 def test_settings_come_from_a_file_too(tmp_path) -> None:
     (tmp_path / "bot.toml").write_text('epochs = 2\nlora_rank = 4\nsave_path = "bot.pt"\n')
     flags = [str(tmp_path / "bot.toml"), "--text_file", "a.txt", "b.txt", "--epochs", "1.5"]

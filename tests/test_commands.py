@@ -130,6 +130,23 @@ def test_eval_measures(home):
     measured = json.loads(done.stdout)
     assert measured["val_loss"] < 1
     assert measured["assistant_val_loss"] < 1
+    assert done.stderr == ""
+
+
+def test_eval_says_that_the_dataset_was_prepared_anew(home, tmp_path):
+    from jojo import chatml
+    from jojo.bins import DatasetWriter
+
+    said = [{"role": r, "content": "Hello, and you?"} for r in ("user", "assistant")] * 40
+    with DatasetWriter(tmp_path, "chatml", template="chatml") as writer:
+        for split in ("train", "val"):
+            writer.add(split, chatml.encode_batch([said], "chatml")[0])
+        writer.commit(licence="none", records_in=2)
+    flags = (home / "models" / "chatml90.pt", "--data_dir", tmp_path)
+    done = call("eval.py", *flags)
+    assert "note: dataset chatml is not what it was when this model was trained" in done.stderr
+    assert "loss on the training data (nothing is held out)" in done.stderr
+    assert "note:" not in call("eval.py", *flags, "--dataset", "chatml").stderr
 
 
 @pytest.mark.parametrize(
@@ -158,7 +175,7 @@ def test_training_says_what_is_wrong(flags, expected, home, tmp_path):
         (("--batch_size", "0"), "--batch_size 0 must be 1 or more"),
         (("--run_name", "../x"), "plain file name"),
         (("--time_budget", "soon"), "write 90s, 30m or 2h"),
-        (("--micro_batch_size", "0"), "must lie between"),
+        (("--micro_batch_size", "0"), "--micro_batch_size 0 must be 1 or more"),
         (("--seed", "-1"), "must lie between"),
         (("--max_iters", "five"), "'five'"),
         (("--dtype", "int3"), "Expected one of"),

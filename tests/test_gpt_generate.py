@@ -198,7 +198,7 @@ def test_examples_may_come_before_the_model(bot, prompts):
 
 def test_a_wrong_example_is_named_and_none_is_added(bot, complaint, prompts):
     chatbot = bot()
-    wrong = [EXAMPLES[0], {"user": "Hi", "assistant": "Hey"}]
+    wrong = [EXAMPLES[0], {"user": "Hi", "reply": "Hey"}]
     assert "example 2 has no 'bot'" in complaint(chatbot.add_custom_examples, wrong)
     assert "dict" in complaint(chatbot.add_custom_examples, EXAMPLES[0])
     chatbot.chat("Hello!")
@@ -278,7 +278,9 @@ def test_run_as_a_command_it_says_how_it_is_used():
 @pytest.mark.parametrize("name", ["gpt3", "gpt2-small (125M)", "models/none.pt", "", "no such"])
 def test_a_name_that_is_none_is_refused_at_once(name, complaint):
     message = complaint(GPT2Chatbot, name)
-    assert "gpt2-small (124M)" in message or "does not exist" in message
+    assert any(
+        s in message for s in ("gpt2-small (124M)", "did you mean 'gpt2'?", "does not exist")
+    )
 
 
 def test_settings_that_cannot_be_are_refused_at_once(complaint):
@@ -383,9 +385,32 @@ def test_places_that_cannot_be_saved_to(bot, tmp_path, complaint):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine")
     before = digest(tmp_path)
-    for name in ("file", "model.bin", "model.safetensors", "folder.pt", "notes"):
+    for name in ("file", "model.bin", "model.safetensors", "folder.pt", "notes", "file/x"):
         assert str(tmp_path / name) in complaint(chatbot.save, tmp_path / name)
+    assert "no path" in complaint(chatbot.save, None)
     assert digest(tmp_path) == before
+
+
+def test_models_of_other_programs_are_never_replaced(bot, tmp_path, complaint):
+    chatbot = bot()
+    chatbot.save(tmp_path / "folder")
+    chatbot.save(tmp_path / "folder")
+    path = tmp_path / "folder" / "config.json"
+    for content in ({**json.loads(path.read_text()), "jojo": None}, [], 3):
+        if content and isinstance(content, dict):
+            del content["jojo"]  # as another program writes it
+        path.write_text(json.dumps(content))
+        before = digest(tmp_path)
+        assert "choose another place" in complaint(chatbot.save, tmp_path / "folder")
+        assert digest(tmp_path) == before
+
+
+def test_wrong_types_are_one_line(bot, complaint):
+    for wrong in (None, 123, ["gpt2"]):
+        assert "named by a text or a path" in complaint(GPT2Chatbot, wrong)
+        if wrong:
+            assert "named by" in complaint(bot().load_model, wrong)
+    assert "of type int" in complaint(bot(system=3).chat, "Hello!")
 
 
 def test_adapters_are_merged_in(save, tiny_model, tmp_path, complaint):
@@ -407,6 +432,7 @@ def test_adapters_are_merged_in(save, tiny_model, tmp_path, complaint):
         chatbot.save(tmp_path / name)
         assert GPT2Chatbot(tmp_path / name, **GREEDY).chat("Hello!") == reply
     assert "base" not in checkpoint.load(tmp_path / "merged.pt")
+    assert "is the base of the adapter" in complaint(chatbot.save, base)
     base.rename(tmp_path / "moved.pt")
     complaint(GPT2Chatbot(tmp_path / "adapter.pt", **GREEDY).chat, "Hello!")
     for moved in (

@@ -503,7 +503,7 @@ def test_a_damaged_config_is_one_line(text, saved, complaint):
 
 
 def test_folders_that_are_no_model(tmp_path, complaint):
-    assert "no config.json" in complaint(hf.read_config, tmp_path)
+    assert "no Hugging Face model: give the folder" in complaint(hf.read_config, tmp_path)
     assert "no folder" in complaint(hf.read_config, tmp_path / "none")
     (tmp_path / "chat800.pt").write_text("")
     assert "did you mean" in complaint(hf.read_config, tmp_path)

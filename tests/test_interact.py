@@ -187,6 +187,14 @@ def test_the_best_model_else_the_newest(tiny_model, tmp_path, talk):
     assert "a20.pt: " in talk("a", flags=flags, out_dir=tmp_path)[1]
 
 
+def test_what_train_chatbot_leaves_is_a_run(tiny_model, tmp_path, talk):
+    saved(tmp_path / "chatbot.pt", tiny_model(), run="chatbot")
+    flags = ("--max_length", "2")
+    assert "chatbot.pt: " in talk("chatbot", flags=flags, out_dir=tmp_path)[1]
+    saved(tmp_path / "chatbot-best.pt", tiny_model(), run="chatbot")
+    assert "chatbot-best.pt: " in talk("chatbot", flags=flags, out_dir=tmp_path)[1]
+
+
 def test_an_unknown_run_gets_the_list_of_those_there_are(tiny_model, tmp_path, complains):
     said = complains("--run_name", "run1")
     assert "no run 'run1'" in said
@@ -211,7 +219,7 @@ def test_a_run_that_saved_no_model_yet(tmp_path, complains):
 
 def test_a_damaged_model_is_named(models, tmp_path, complains):
     (tmp_path / "half-best.pt").write_bytes((models / "chatml-best.pt").read_bytes()[:5000])
-    assert "half-best.pt is no checkpoint, or it is truncated" in complains("--run_name", "half")
+    assert "half-best.pt is no checkpoint, or a truncated one" in complains("--run_name", "half")
 
 
 @pytest.mark.parametrize(
@@ -219,9 +227,11 @@ def test_a_damaged_model_is_named(models, tmp_path, complains):
     [
         (("--max_history", "0"), "--max_history 0 must be 1 or more"),
         (("--max_history", "some"), "'some'"),
-        (("--temperature", "-1"), "-1.0 must lie between"),
+        (("--temperature", "-1"), "--temperature (--temp) -1.0 must lie between"),
+        (("--top_k", "-1"), "--top_k -1 must be 0 or more"),
+        (("--top_k", 1 << 31), "must lie between 0 and 1073741824"),
         (("--top_p", "2"), "--top_p 2.0 must lie between"),
-        (("--max_length", "0"), "must lie between"),
+        (("--max_length", "0"), "--max_length (--max_tokens) 0 must be 1 or more"),
         (("--seed", "-1"), "--seed -1 must lie between"),
         (("--run_name", "../x"), "plain file name"),
         (("--run_name", ""), "plain file name"),

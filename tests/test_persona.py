@@ -174,6 +174,22 @@ def test_a_file_without_examples_is_one_clear_line(content, why, file, complaint
     assert why in message
 
 
+def test_only_the_first_reasons_are_shown(file, complaint):
+    wrong = [{"user": "Hi", "bot": ""}, {"a": 1}, 7, {"messages": [{"role": "x"}]}, {"messages": 1}]
+    message = complaint(persona.read_examples, file([*wrong, {"a": 2}]))
+    assert message.count("(first: ") == 3
+    assert "more; an example is" in message
+
+
+def test_no_flag_is_named_that_gen_does_not_have(file, capsys):
+    said = [{"timestamp": 60.0 * i, "senderName": "AB"[i % 2], "text": "x y"} for i in range(6)]
+    said = [m | {"conversationId": "1", "outgoing": m["senderName"] == "B"} for m in said]
+    assert persona.read_examples(file(said))
+    told = capsys.readouterr().err
+    assert "the model speaks as B" in told
+    assert "--me" not in told
+
+
 def test_a_file_that_is_not_there(tmp_path, complaint):
     assert "does not exist" in complaint(persona.read_examples, tmp_path / "none.json")
 
@@ -191,7 +207,7 @@ def test_a_file_that_is_not_there(tmp_path, complaint):
         ([EXAMPLES[0], {"user": "Hi"}], "example 2 has no 'bot'"),
         ([EXAMPLES[0], EXAMPLES[1], {"bot": "Hi"}], "example 3 has no 'user'"),
         ([{}], "example 1 has no 'user', only nothing"),
-        ([{"user": "Hi", "assistant": "Hey"}], "only 'user', 'assistant'"),
+        ([{"user": "Hi", "reply": "Hey"}], "only 'user', 'reply'"),
         ([{"user": "Hi", "bot": 3}], "example 1: 'bot' is no text but of type int"),
         ([{"user": None, "bot": "Hey"}], "'user' is no text"),
         ([{"user": " \n", "bot": "Hey"}], "example 1: 'user' is empty"),
@@ -207,6 +223,7 @@ def test_right_examples_are_stripped_and_copied():
     assert persona.checked(given) == [{"user": "Hi", "bot": "Hey 🙂"}]
     assert persona.checked(tuple(given)) == persona.checked(given)
     assert persona.checked([]) == []
+    assert persona.checked([{"user": "Hi", "assistant": "Hey"}]) == [{"user": "Hi", "bot": "Hey"}]
     assert given[0]["user"] == " Hi\n"
 
 

@@ -101,6 +101,17 @@ def records(path: Path) -> Path:
     return path
 
 
+# no data named
+
+
+def test_without_any_data_all_ways_to_some_are_told(home):
+    said = home.complaint("--run_name", "run2")
+    assert "dataset 'chitchat' is not in" in said
+    assert "run python data/prepare-chitchat.py, or put one JSON of chats into" in said
+    assert "--data_path" in said
+    assert "--data_path" not in home.complaint("--dataset", "chitchat")
+
+
 # --data_path
 
 

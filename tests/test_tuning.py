@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_adapters_are_saved_alone_and_open_with_their_base(base, tiny_dataset, t
     config = settings(tiny_dataset(), tmp_path / "m", path, **LORA, learning_rate=0.01)
     assert train(config, "") == 0
     said = capsys.readouterr().err
-    assert "lora     rank 4 on q, k, v, o: 0.0" in said
+    assert re.search(r"lora     rank 4 on q, k, v, o: \d,\d{3} parameters are trained", said)
     assert "GiB at most" in said
     saved = tmp_path / "m" / "tiny12.pt"
     content = checkpoint.load(saved)
@@ -156,6 +157,51 @@ def test_an_adapter_is_trained_further_or_merged(base, tiny_dataset, tmp_path, c
     assert "first12.pt is an adapter of rank 4 on q,k,v,o" in said
 
 
+def test_an_adapter_keeps_its_alpha(base, tiny_dataset, tmp_path, complaint):
+    data_dir, path = tiny_dataset(), base()
+    more = {**LORA, "lora_alpha": 32.0, "learning_rate": 0.01, "dtype": "float32"}
+    train(settings(data_dir, tmp_path / "m", path, run_name="first", **more), "")
+    first = tmp_path / "m" / "first12.pt"
+    merged, _ = pretrained.load_model(first)
+    t = Trainer(settings(data_dir, tmp_path / "m", first, lora_rank=4, dtype="float32"))
+    ids = torch.from_numpy(t.batches.ids_of(0))
+    torch.testing.assert_close(t.model.eval()(ids), merged(ids), rtol=0, atol=1e-4)
+    said = complaint(Trainer, settings(data_dir, tmp_path, first, lora_rank=4, lora_alpha=8.0))
+    assert "first12.pt has 32" in said
+
+
+def test_the_adapter_a_run_starts_from_is_not_overwritten(base, tiny_dataset, tmp_path, complaint):
+    data_dir, path = tiny_dataset(), base()
+    train(settings(data_dir, tmp_path / "m", path, **LORA), "")
+    first = tmp_path / "m" / "tiny12.pt"
+    again = settings(data_dir, tmp_path / "m", first, overwrite=True, **LORA)
+    assert "tiny12.pt would be overwritten by this run" in complaint(train, again, "")
+    assert first.exists()
+
+
+def test_a_run_that_may_end_early_spares_the_files_of_others(
+    base, tiny_dataset, tmp_path, complaint
+):
+    data_dir, path = tiny_dataset(), base()
+    train(settings(data_dir, tmp_path / "m", path, run_name="tiny1", max_iters=1), "")
+    run = settings(data_dir, tmp_path / "m", path, patience=2, max_iters=20, save_interval=100)
+    assert "tiny11.pt is of another run" in complaint(train, run, "")
+
+
+def test_models_are_tuned_by_the_optimizer_that_trained_them(base, tiny_dataset, tmp_path):
+    data_dir = tiny_dataset()
+    new = {"arch": "jojo", "n_layer": 1, "n_head": 2, "n_embd": 32, "init_from": None}
+    flags = {"learning_rate": None, "max_iters": 2}
+    train(settings(data_dir, tmp_path, None, run_name="ours", **new, **flags), "")
+    ours = settings(data_dir, tmp_path, tmp_path / "ours2.pt", learning_rate=None)
+    found = Trainer(ours).config
+    assert (found.chosen_optimizer, found.rate) == ("muon", 0.004)
+    other = settings(data_dir, tmp_path, base(), learning_rate=None)
+    assert (Trainer(other).config.chosen_optimizer, other.rate) == ("adamw", 5e-5)
+    ours.lora_rank = 4
+    assert (Trainer(ours).config.chosen_optimizer, ours.rate) == ("adamw", 2e-4)
+
+
 def test_a_model_of_ours_is_tuned_with_the_rows_its_data_used(tiny_dataset, tmp_path, monkeypatch):
     """The rest of its head's rows are equal, so one stands for them: the same weights, sooner."""
     data_dir, new = tiny_dataset(), {"arch": "jojo", "n_layer": 1, "n_head": 2, "n_embd": 32}
@@ -185,6 +231,11 @@ def test_windows_longer_than_the_context_are_refused(base, tiny_dataset, tmp_pat
     assert "a context of 64 tokens" in said
 
 
+def test_a_rank_above_the_width_is_refused(base, tiny_dataset, tmp_path, complaint):
+    config = settings(tiny_dataset(), tmp_path, base(), lora_rank=33)
+    assert "is 32 wide, more than that adds nothing" in complaint(Trainer, config)
+
+
 def test_wrong_targets_are_named(base, tiny_dataset, tmp_path, complaint):
     config = settings(tiny_dataset(), tmp_path, base(), lora_rank=4, lora_targets="q,kv")
     assert "--lora_targets 'kv' matches nothing" in complaint(Trainer, config)
@@ -206,7 +257,11 @@ def test_kills_at_random_moments_change_nothing(changes, base, tiny_dataset, tmp
         ({"lora_rank": 4, "lora_targets": " , "}, "--lora_targets is empty"),
         ({"load_in_4bit": True}, "add --lora_rank 16"),
         ({"lora_rank": 4, "init_from": None}, "name it with --init_from"),
-        ({"lora_rank": -1}, "--lora_rank -1 must lie between"),
+        ({"lora_rank": -1}, "--lora_rank -1 must"),
+        ({"lora_alpha": 32.0}, "--lora_alpha is of adapters: add --lora_rank 16"),
+        ({"lora_targets": "q"}, "--lora_targets is of adapters"),
+        ({"learning_rate": -1.0}, "--learning_rate -1.0 must lie between"),
+        ({"learning_rate": float("nan")}, "--learning_rate nan must lie between"),
     ],
 )
 def test_settings_that_exclude_each_other(changes, expected, complaint):

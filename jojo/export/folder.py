@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ from pathlib import Path
 import psutil
 
 from jojo.files import sync_folder
+
+OF_A_MODEL = re.compile(
+    r"(generation_|tokenizer_)?config\.json|model.*\.safetensors(\.index\.json)?|README\.md|"
+    r"(tokenizer|vocab|added_tokens|special_tokens_map)\.json|merges\.txt|chat_template\.jinja"
+)
 
 
 @contextmanager
@@ -48,8 +54,13 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
 def _must_be_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / "config.json").is_file() or any(p.is_dir() for p in folder.iterdir()):
+    if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} is there and no model's folder: choose another place")
+    strange = [p.name for p in folder.iterdir() if p.is_dir() or not OF_A_MODEL.fullmatch(p.name)]
+    if strange:
+        raise ValueError(
+            f"{folder} holds {strange[0]}, which is no part of a model: choose another place"
+        )
     if not overwrite:
         raise ValueError(f"{folder} is there already: add --overwrite, or choose another place")
 
@@ -59,7 +70,8 @@ def _remove_left_over(folder: Path, mine: int | None = None) -> None:
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.*"):
         pid, kind = left.name.rsplit(".", 2)[1:]
         if (
-            not left.is_dir()
+            left.name != f".{folder.name}.{pid}.{kind}"  # of another folder, chat.v2 beside chat
+            or not left.is_dir()
             or not pid.isdigit()
             or (int(pid) != mine and psutil.pid_exists(int(pid)))
         ):

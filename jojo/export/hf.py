@@ -123,6 +123,8 @@ def facts(folder: Path) -> dict:
     own = raw_config(Path(folder)).get("jojo")
     known = own if isinstance(own, dict) else {}
     template = known.get("template", "text")
+    kinds = {"run": str, "dataset": str, "step": int, "metrics": dict}
+    known = {n: known[n] for n, kind in kinds.items() if isinstance(known.get(n), kind)}
     return {**known, "template": template_named(str(template)).name}
 
 

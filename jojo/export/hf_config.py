@@ -115,8 +115,8 @@ def raw_config(folder: Path) -> dict:
             "PeftModel.merge_and_unload() and save_pretrained()"
         )
     ours = sorted(p.name for p in folder.glob("*.pt") if "-resume" not in p.name)
-    hint = f": did you mean {folder / ours[-1]}?" if ours else ""
-    raise ValueError(f"{folder} has no config.json, so it is no Hugging Face model{hint}")
+    hint = f"did you mean {folder / ours[-1]}?" if ours else "give the folder that holds it"
+    raise ValueError(f"{folder} has no config.json, so it is no Hugging Face model: {hint}")
 
 
 def _refuse_options(path: Path, raw: dict, arch: str) -> None:

@@ -20,7 +20,7 @@ import tokenizer
 from jojo.chatml import JINJA
 from jojo.files import write_text
 from model import GPTConfig
-from tokenizer import ENDOFTEXT, IM_END, SPECIAL_TOKENS
+from tokenizer import ENDOFTEXT, IM_END, IM_START, SPECIAL_TOKENS
 
 GPT2_TOKENS = ENDOFTEXT + 1  # 50,257
 MODEL_ROWS = GPTConfig.vocab_size  # 50,304: what our vocabulary is padded to
@@ -49,6 +49,8 @@ def read_vocabulary(folder: Path, vocab_size: int) -> Vocabulary:
     own = {token: i for token, i in theirs.items() if i >= GPT2_TOKENS}
     named = set(own.values())  # a padded row goes on as it is, one of another meaning starts anew
     rows = {i: i for i in range(GPT2_TOKENS, min(vocab_size, MODEL_ROWS)) if i not in named}
+    if found is not None:  # ours start at the mean unless the tokenizer has them: see weights.py
+        rows = {i: row for i, row in rows.items() if i not in (IM_END, IM_START)}
     for token, ours in SPECIAL_TOKENS.items():
         if token in own and own[token] < vocab_size:
             rows[ours] = own[token]

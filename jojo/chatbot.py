@@ -297,6 +297,8 @@ def settings_for(config: ChatbotConfig, dataset: Dataset, context: int) -> Train
     elif patience is None:
         patience = tuning.EVALUATIONS
     settings = tuning.fit(config.training(patience=patience), dataset, context)
+    if not dataset.manifest.holds_out:  # one look, at the end
+        settings = replace(settings, eval_interval=2 * tuning.steps_of(settings, dataset))
     save_interval = max(2 * tuning.steps_of(settings, dataset), settings.save_interval)
     return replace(settings, save_interval=save_interval)  # no step files but the last one
 

@@ -108,11 +108,16 @@ def hold_active(model: nn.Module, ids_in_use: Tensor) -> None:
     here those that its data did not use either. A head without such rows is left as it is.
     """
     W = model.lm_head.weight.detach()
-    own = (W[-1] != W).any(-1).cpu()
+    own = ~unlearned(W)
     own[ids_in_use] = True
     if own.sum() <= len(W) - 2:
         model.lm_head = ActiveHead(W, own.nonzero().flatten())
         model.wte = ActiveEmbedding(model.wte, ids_in_use)
+
+
+def unlearned(head: Tensor) -> Tensor:
+    """Which rows of a head (V, C) equal the last one, which belongs to no token: bool (V,), CPU."""
+    return (head == head[-1]).all(-1).cpu()
 
 
 class ActiveHead(nn.Module):

@@ -75,8 +75,8 @@ def check_name(source: str) -> None:
         raise ValueError(f"model {path} does not exist{_nearby(path)}")
     if not HUB_ID.fullmatch(source):
         near = difflib.get_close_matches(source, NAMES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else f": {_known_names()}"
-        raise ValueError(f"unknown model {source!r}{hint}")
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"unknown model {source!r}{hint}: {_known_names()}")
     if path.parent.is_dir():  # models/chat is rather a slip than somebody called models
         raise ValueError(f"{path} does not exist{_nearby(path)}; {_known_names()}")
 

@@ -52,10 +52,12 @@ class Trainer:
         else:
             self.model, self.base, config = tuning.start_from(config, self.machine, self.data)
         self.config = config
-        if not self.model.config.tie_embeddings and not config.lora_rank:
-            hold_active(
-                self.model, torch.from_numpy(bins.ids_in_use(self.data.ids["train"])).long()
-            )
+        if not self.model.config.tie_embeddings:
+            in_use = torch.from_numpy(bins.ids_in_use(self.data.ids["train"])).long()
+            if config.lora_rank:
+                tuning.warn_of_unlearned(self.model, in_use)
+            else:
+                hold_active(self.model, in_use)
         self.model.to(self.machine.device)
         self.block_size = config.block_size or self.model.config.block_size  # of the windows
         self.batches = bins.Batches(

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from jojo import lora, pretrained
 from jojo.bins import Dataset, conversation_starts
+from jojo.command import say
 from jojo.config import TUNING_EPOCHS, TrainConfig
 from jojo.device import Machine
+from jojo.loss import unlearned
 from model import GPT
 
+UNLEARNED_SHARE = 0.01  # of the different tokens of a dataset; fewer are not worth a word
 EPOCH_STEPS = 30  # an epoch is to have so many, if need be of short and single sequences
 LEAST_WINDOW, MOST_WINDOW = 64, 512  # tokens; conversations that people write fit into 512
 MOST_BATCH = 16
@@ -120,3 +123,13 @@ def steps_of(config: TrainConfig, data: Dataset) -> int:
         return config.max_iters
     windows = max(1, data.manifest.tokens["train"] // (config.block_size + 1))
     return max(1, round((config.epochs or 1.0) * windows / config.batch_size))
+
+
+def warn_of_unlearned(model: GPT, ids_in_use: Tensor) -> None:
+    """Say how many ids of the data the base never learned: LoRA freezes their equal rows."""
+    n = int(unlearned(model.lm_head.weight.detach())[ids_in_use].sum())
+    if n > max(2, UNLEARNED_SHARE * len(ids_in_use)):  # the two of ChatML are learned
+        say(
+            f"warning: {n:,} of the {len(ids_in_use):,} different tokens of this data never stood "
+            "in what the base learned from, and adapters cannot teach them: leave out --lora_rank"
+        )

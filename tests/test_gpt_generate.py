@@ -279,7 +279,7 @@ def test_run_as_a_command_it_says_how_it_is_used():
 def test_a_name_that_is_none_is_refused_at_once(name, complaint):
     message = complaint(GPT2Chatbot, name)
     assert any(
-        s in message for s in ("gpt2-small (124M)", "did you mean 'gpt2'?", "does not exist")
+        s in message for s in ("gpt2-small (124M)", "did you mean gpt2?", "does not exist")
     )
 
 

@@ -100,8 +100,8 @@ def test_names_that_may_be_models(folder, plain, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("gpt3", "unknown model 'gpt3', did you mean 'gpt2'?"),
-        ("gpt2-small (125M)", "did you mean 'gpt2-small (124M)'?"),
+        ("gpt3", "unknown model 'gpt3' (did you mean gpt2?): give gpt2, "),
+        ("gpt2-small (125M)", "did you mean gpt2-small (124M)?"),
         ("some model", "unknown model 'some model': give gpt2, gpt2-medium"),
         ("a/b/c", "unknown model 'a/b/c'"),
         ("", "the name of the model is empty"),

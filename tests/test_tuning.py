@@ -225,6 +225,20 @@ def test_a_model_of_ours_is_tuned_with_the_rows_its_data_used(tiny_dataset, tmp_
         torch.testing.assert_close(active[name], tensor, rtol=2e-3, atol=2e-4)
 
 
+def test_adapters_cannot_teach_what_the_base_never_saw(tiny_dataset, tmp_path, capsys):
+    data_dir = tiny_dataset()
+    new = {"arch": "jojo", "n_layer": 1, "n_head": 2, "n_embd": 32, "init_from": None}
+    train(settings(data_dir, tmp_path, None, run_name="ours", **(new | {"max_iters": 2})), "")
+    tiny_dataset(name="other", template="person")
+    capsys.readouterr()
+    config = settings(data_dir, tmp_path, tmp_path / "ours2.pt", lora_rank=4)
+    Trainer(config)
+    assert "warning" not in capsys.readouterr().err
+    config.dataset = "other"
+    Trainer(config)
+    assert "different tokens of this data never stood in what the base" in capsys.readouterr().err
+
+
 def test_windows_longer_than_the_context_are_refused(base, tiny_dataset, tmp_path, complaint):
     said = complaint(Trainer, settings(tiny_dataset(), tmp_path, base(), block_size=65))
     assert "--block_size 65" in said

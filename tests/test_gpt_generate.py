@@ -278,9 +278,7 @@ def test_run_as_a_command_it_says_how_it_is_used():
 @pytest.mark.parametrize("name", ["gpt3", "gpt2-small (125M)", "models/none.pt", "", "no such"])
 def test_a_name_that_is_none_is_refused_at_once(name, complaint):
     message = complaint(GPT2Chatbot, name)
-    assert any(
-        s in message for s in ("gpt2-small (124M)", "did you mean gpt2?", "does not exist")
-    )
+    assert any(s in message for s in ("gpt2-small (124M)", "did you mean gpt2?", "does not exist"))
 
 
 def test_settings_that_cannot_be_are_refused_at_once(complaint):

@@ -8,12 +8,15 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
 
-from jojo import config, recipes
+from jojo import chatml, config, recipes
+from jojo.bins import DatasetWriter
 from jojo.files import ROOT
 from jojo.trainer import train
 
@@ -30,6 +33,7 @@ SMALL = {
     "sample_interval": 0,
     "compile": False,
 }
+ASKED, SAID = "Hello, how are you today?", "Fine, and you?"
 
 
 def call(verb: str, *arguments, stdin: str = "") -> subprocess.CompletedProcess:
@@ -53,28 +57,23 @@ def complaint(verb: str, *arguments, code: int = 1) -> str:
     return done.stderr
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A folder with a small dataset and a model trained on it, for each template."""
-    from jojo import chatml
-    from jojo.bins import DatasetWriter
-
-    folder = tmp_path_factory.mktemp("home")
-    for template in ("chatml", "person", "text"):
+def trained(folder: Path, templates: Sequence[str]) -> Path:
+    """`folder` with a small dataset of each template and a model that knows its one exchange."""
+    said = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]
+    for template in templates:
         with DatasetWriter(folder / "data", template, template=template) as writer:
+            ids = chatml.encode_batch([said[1:] if template == "text" else said], template)[0]
             for i in range(120):
-                said = [
-                    {"role": "user", "content": "Hello, how are you today?"},
-                    {"role": "assistant", "content": "Fine, and you?"},
-                ]
-                said = said[1:] if template == "text" else said
-                writer.add(
-                    "val" if i % 10 == 0 else "train", chatml.encode_batch([said], template)[0]
-                )
+                writer.add("val" if i % 10 == 0 else "train", ids)
             writer.commit(licence="none", records_in=120)
         known = {"dataset": template, "data_dir": folder / "data", "out_dir": folder / "models"}
         assert train(config.TrainConfig(**SMALL, **known, max_iters=90), "test") == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("home"), ("chatml", "person", "text"))
 
 
 def test_a_chat_model_answers_and_stops(home):

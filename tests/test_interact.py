@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from test_commands import ASKED, SAID, call, trained
 
-from jojo import chatml, checkpoint
-from jojo.bins import DatasetWriter
-from jojo.config import TrainConfig
+from jojo import checkpoint
 from jojo.files import ROOT
-from jojo.trainer import train
 
-SMALL = {
-    "preset": "tiny",
-    "n_layer": 2,
-    "n_head": 2,
-    "n_embd": 32,
-    "n_inner": 64,
-    "block_size": 48,
-    "batch_size": 4,
-    "warmup_iters": 2,
-    "head_lr": 0.03,
-    "sample_interval": 0,
-    "compile": False,
-}
-ASKED, SAID = "Hello, how are you today?", "Fine, and you?"
 NAMES = {
     "chatml": ("user:", "assistant:"),
     "speaker": ("<speaker2>", "<speaker1>"),
@@ -39,36 +21,10 @@ NAMES = {
 }
 
 
-def call(verb: str, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / verb), *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        timeout=120,
-    )
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
     """A folder with a run for every template; each knows one exchange."""
-    folder = tmp_path_factory.mktemp("runs")
-    for template in ("chatml", "person", "speaker", "text"):
-        with DatasetWriter(folder / "data", template, template=template) as writer:
-            said = [
-                {"role": "user", "content": ASKED},
-                {"role": "assistant", "content": SAID},
-            ]
-            for i in range(120):
-                messages = said[1:] if template == "text" else said
-                writer.add(
-                    "val" if i % 10 == 0 else "train", chatml.encode_batch([messages], template)[0]
-                )
-            writer.commit(licence="none", records_in=120)
-        known = {"dataset": template, "data_dir": folder / "data", "out_dir": folder / "models"}
-        assert train(TrainConfig(**SMALL, **known, max_iters=90), "test") == 0
-    return folder / "models"
+    return trained(tmp_path_factory.mktemp("runs"), NAMES | {"text": ()}) / "models"
 
 
 @pytest.fixture

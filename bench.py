@@ -68,7 +68,7 @@ def settings(options: BenchConfig) -> TrainConfig:
     config = TrainConfig(**read_toml(TrainConfig, options.config))
     every = RACE_EVAL_INTERVAL if options.what == "race" else config.eval_interval
     where = {"dataset": options.dataset, "data_dir": options.data_dir}
-    return replace(config, eval_interval=every, **where)
+    return replace(config, eval_interval=every, **where).for_new_model()
 
 
 def train(options: BenchConfig) -> dict:

@@ -24,16 +24,13 @@ RUNS_SHOWN = 20
 def main() -> int:
     config = parse(InteractConfig, None, __doc__)
     path = checkpoint_of(config.run_name, config.out_dir)
-    from jojo.chat import Chat, chat_template_of
-    from jojo.inference import open_model, seeded
+    from jojo.inference import chat_with, open_model
     from jojo.terminal import converse
 
     opened = open_model(str(path), config.device, config.dtype, config.base)
-    template = chat_template_of(opened.facts)
+    chat = chat_with(opened, config.sampling(), config.seed, max_history=config.max_history)
     if not config.no_info:
-        say(introduction(path, opened.facts, template))
-    options, generator = config.sampling(), seeded(config.seed)
-    chat = Chat(opened.model, template, options, generator, max_history=config.max_history)
+        say(introduction(path, opened.facts, chat.template.name))
     converse(chat, short=SHORT, hints=not config.no_info)
     return 0
 

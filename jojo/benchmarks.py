@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from jojo import device
-from jojo.config import DEFAULT_PRESET, TrainConfig
+from jojo.config import TrainConfig
 from jojo.export import hf
 from model import GPT, PRESETS, GPTConfig
 
@@ -129,15 +130,13 @@ class PlainLoop:
 
     def __init__(self, config: TrainConfig, max_iters: int):
         from jojo import bins
+        from jojo.trainer import new_model
 
         self.config, self.max_iters = config, max_iters
         self.machine = device.choose(config.device, "float32")
         self.data = bins.open_dataset(config.data_name, config.data_dir)
         torch.manual_seed(config.seed)
-        settings = (
-            PRESETS[config.preset or DEFAULT_PRESET] | config.model_settings() | {"arch": "gpt2"}
-        )
-        self.model = GPT(GPTConfig(**settings)).to(self.machine.device)
+        self.model = new_model(replace(config, arch="gpt2")).to(self.machine.device)
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         rest = [p for p in self.model.parameters() if p.dim() < 2]
         groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
@@ -207,7 +206,6 @@ def race_plain(config: TrainConfig, budget_seconds: float) -> dict:
 
 def race_ours(config: TrainConfig, budget: str, target: float) -> dict:
     """train.py for the same budget; when its validation loss was first at most `target`."""
-    from dataclasses import replace
 
     from jojo.checkpoint import RunFiles
     from jojo.progress import read_metrics

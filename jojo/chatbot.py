@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING
 
 from jojo import checkpoint, ownchats, planning, pretrained, tuning
 from jojo.bins import Dataset, Manifest, delete_dataset, open_dataset
-from jojo.chat import Chat, chat_template_of
 from jojo.command import say
 from jojo.config import ChatbotConfig, SamplingOptions, TrainConfig
 from jojo.files import sync_folder
-from jojo.inference import open_model, seeded
+from jojo.inference import chat_with, open_model
 from jojo.mixture import mix
 from jojo.ownchats import FileOptions
 from jojo.prepare import Tally, prepare
@@ -73,9 +72,7 @@ def make(config: ChatbotConfig, command: str) -> int:
 def talk(config: ChatbotConfig) -> None:
     """A chat in the terminal with what is at --save_path."""
     opened = open_model(str(config.save_path), config.device, config.dtype)
-    template = chat_template_of(opened.facts)
-    chat = Chat(opened.model, template, SamplingOptions(), seeded(None), config.system)
-    converse(chat)
+    converse(chat_with(opened, SamplingOptions(), None, system=config.system))
 
 
 # ---------------------------------------------------------------- before anything is done

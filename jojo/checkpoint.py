@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from jojo import bins, lora
+from jojo import bins, lora, weights
 from jojo.files import whole_file
 from jojo.loss import ActiveEmbedding, ActiveHead
 from model import GPT, GPTConfig
@@ -98,16 +98,16 @@ def model_content(
     With `base` ({"source", "hash"}) it holds the adapters of `model` alone.
     """
     if base is None:
-        weights = {"model": export_state(model)}
+        learned = {"model": export_state(model)}
     else:
         how = asdict(lora.of(model))
-        weights = {"adapter": lora.adapter_state(model), "lora": how, "base": base}
+        learned = {"adapter": lora.adapter_state(model), "lora": how, "base": base}
     return {
         "format": FORMAT,
         "config": asdict(model.config),
         "tokenizer": bins.VOCABULARY,
         "template": template,
-        **weights,
+        **learned,
         **facts,
     }
 
@@ -124,12 +124,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
     state = content.pop("model")
     if not isinstance(state, dict) or not isinstance(content["template"], str):
         raise ValueError(f"{path} is no whole checkpoint: its model or template is of another type")
-    config = config_of(content, path)
-    with torch.device("meta"):
-        model = GPT(config)
-    model.to_empty(device=device)
-    if config.tie_embeddings:
-        model.lm_head.weight = model.wte.weight
+    model = weights.empty(config_of(content, path), device)
     load_weights(model, state, path)
     return model.eval(), content
 

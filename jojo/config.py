@@ -315,8 +315,6 @@ class ChatbotConfig(TrainConfig, OwnFiles):
             raise ValueError(f"--save_path {self.save_path} must be a file whose name ends in .pt")
         if self.epochs <= 0:
             raise ValueError(f"--epochs {self.epochs:g} must be more than 0")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"--batch_size {self.batch_size} must be 1 or more")
         check_ranges(self, {"val_fraction": (0.0, 0.9), "block_size": (1, 1 << 40)})
         self.training()  # has checks of its own
 

@@ -5,7 +5,6 @@ folder = fetch("openai-community/gpt2")
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import huggingface_hub
@@ -13,13 +12,12 @@ from huggingface_hub import constants, errors
 
 from jojo.command import say
 from jojo.export import hf
-from jojo.origins import hub_answers
+from jojo.origins import OUR_FAULT, hub_answers
 
 FILES = (
     *("config.json", "*.safetensors", "*.safetensors.index.json"),
     *("tokenizer.json", "vocab.json", "added_tokens.json", "tokenizer_config.json"),
 )
-OUR_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # not the hub's
 
 
 def fetch(hub_id: str) -> Path:

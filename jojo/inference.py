@@ -48,9 +48,11 @@ def open_model(
     return Opened(model, facts, machine, precision, source, base, stamp)
 
 
-def chat_with(opened: Opened, options: SamplingOptions, seed: int | None) -> Chat:
+def chat_with(
+    opened: Opened, options: SamplingOptions, seed: int | None, **settings: object
+) -> Chat:
     """A conversation with any model: one of plain text goes on with a written dialogue."""
-    return Chat(opened.model, chat_template_of(opened.facts), options, seeded(seed))
+    return Chat(opened.model, chat_template_of(opened.facts), options, seeded(seed), **settings)
 
 
 def seeded(seed: int | None) -> torch.Generator:

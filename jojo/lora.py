@@ -95,16 +95,20 @@ def adapt(model: GPT, how: LoRA) -> None:
     """
     model.requires_grad_(False)
     wanted = _targets(model, how.targets)
-    for block in model.h:
-        for part in (block.attn, block.mlp):
-            for name, child in list(part.named_children()):
-                if name in wanted:
-                    setattr(part, name, LoRALinear(child, how))
+    for part, name, child in _children(model):
+        if name in wanted:
+            setattr(part, name, LoRALinear(child, how))
     wte = TrainedRowsEmbedding(model.wte.weight)
     tied = model.config.tie_embeddings
     model.lm_head = TrainedRowsHead(model.lm_head.weight, wte.rows if tied else None)
     model.wte = wte
     model.train(model.training)
+
+
+def _children(model: GPT) -> list[tuple[nn.Module, str, nn.Module]]:
+    """(attention or MLP, name, layer) of every layer in the blocks; they may be replaced."""
+    parts = [part for block in model.h for part in (block.attn, block.mlp)]
+    return [(part, name, child) for part in parts for name, child in part.named_children()]
 
 
 def _targets(model: GPT, targets: tuple[str, ...]) -> set[str]:
@@ -168,12 +172,10 @@ def merged_state(model: GPT) -> dict[str, Tensor]:
 @torch.no_grad()
 def merge(model: GPT) -> None:
     """Add the adapters to the weights they belong to, in place: a plain GPT again."""
-    for block in model.h:
-        for part in (block.attn, block.mlp):
-            for name, child in list(part.named_children()):
-                if isinstance(child, LoRALinear):
-                    child.base.weight.copy_(child.merged_weight())
-                    setattr(part, name, child.base)
+    for part, name, child in _children(model):
+        if isinstance(child, LoRALinear):
+            child.base.weight.copy_(child.merged_weight())
+            setattr(part, name, child.base)
     embedding = nn.Embedding(*model.wte.weight.shape, _weight=model.wte.weight)
     head = nn.Linear(*reversed(model.lm_head.weight.shape), bias=False, device="meta")
     embedding.weight = model.wte.weight
@@ -213,11 +215,9 @@ def hold_in_4bit(model: GPT, device: torch.device) -> None:
 def quantize(model: GPT, device: torch.device) -> None:
     import bitsandbytes
 
-    for block in model.h:
-        for part in (block.attn, block.mlp):
-            for name, child in list(part.named_children()):
-                if isinstance(child, nn.Linear):
-                    setattr(part, name, _in_4bit(child, bitsandbytes.nn).to(device))
+    for part, name, child in _children(model):
+        if isinstance(child, nn.Linear):
+            setattr(part, name, _in_4bit(child, bitsandbytes.nn).to(device))
 
 
 def _in_4bit(linear: nn.Linear, nn4) -> nn.Module:

@@ -1,6 +1,6 @@
-"""Where fine-tuning starts: a trained model, its projections adapted where the flags say so.
+"""What fine-tuning adds to a run: a trained model to start from, and settings that fit the data.
 
-model, base = start_from(config, machine)    # base: {"source", "hash"}, to be written down
+model, base, config = start_from(config, machine, data)    # base: {"source", "hash"}
 """
 
 from __future__ import annotations

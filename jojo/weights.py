@@ -29,16 +29,22 @@ def build(config: GPTConfig, tensors: Iterable[tuple[str, Tensor]], device) -> G
     """A model of the weights `tensors`, copied one by one: they are never all held twice."""
     tensors = iter(tensors)
     first = next(tensors)  # what is wrong with them shows before room is made for the model
-    with torch.device("meta"):
-        model = GPT(config)
-    model.to_empty(device=device)
-    if config.tie_embeddings:
-        model.lm_head.weight = model.wte.weight
+    model = empty(config, device)
     own = model.state_dict()
     for name, tensor in chain([first], tensors):
         own[name].copy_(tensor)
     model.fill_tables()
     return model.eval()
+
+
+def empty(config: GPTConfig, device: torch.device | str) -> GPT:
+    """A model whose weights are whatever stood in the memory."""
+    with torch.device("meta"):
+        model = GPT(config)
+    model.to_empty(device=device)
+    if config.tie_embeddings:
+        model.lm_head.weight = model.wte.weight
+    return model
 
 
 def hash_of(model: GPT) -> str:

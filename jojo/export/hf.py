@@ -36,6 +36,7 @@ from tokenizer import ENDOFTEXT, N_TOKENS
 
 MAX_SHARD_BYTES = 2 << 30
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+LASTING = {"run": str, "dataset": str, "step": int, "metrics": dict}  # facts kept in config.json
 PICKLED = (".bin", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Parts of our names that have another name there, what stands before all but the head, and
@@ -123,8 +124,7 @@ def facts(folder: Path) -> dict:
     own = raw_config(Path(folder)).get("jojo")
     known = own if isinstance(own, dict) else {}
     template = known.get("template", "text")
-    kinds = {"run": str, "dataset": str, "step": int, "metrics": dict}
-    known = {n: known[n] for n, kind in kinds.items() if isinstance(known.get(n), kind)}
+    known = {n: known[n] for n, kind in LASTING.items() if isinstance(known.get(n), kind)}
     return {**known, "template": template_named(str(template)).name}
 
 
@@ -263,7 +263,7 @@ def save_folder(
 
 def _lasting(facts: dict) -> dict:
     """What of a checkpoint's facts is worth keeping, as JSON has it."""
-    kept = {name: facts[name] for name in ("run", "dataset", "step", "metrics") if name in facts}
+    kept = {name: facts[name] for name in LASTING if name in facts}
     if isinstance(kept.get("metrics"), dict):
         numbers = kept["metrics"].items()
         kept["metrics"] = {n: v for n, v in numbers if type(v) is not float or math.isfinite(v)}

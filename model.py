@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ARCHS = ("jojo", "gpt2")
+GELUS = {"tanh": "tanh", "exact": "none"}  # ours -> torch's `approximate`
 
 PRESETS = {
     "tiny": {"n_layer": 4, "n_head": 4, "n_embd": 256, "block_size": 256},
@@ -46,16 +47,21 @@ class GPTConfig:
     vocab_size: int = 50304  # 50,259 ids, up to a multiple of 64
     n_kv_head: int = 0  # 0: as many as n_head
     head_dim: int = 0  # 0: n_embd / n_head
-    n_inner: int = 0  # 0: 4 C (gpt2), or 8/3 C up to a multiple of 64 (jojo)
+    n_inner: int = 0  # 0: 4 C (gpt2), or 8/3 C, rounded up (jojo)
     tie_embeddings: bool | None = None  # None: as the architecture has it
     dropout: float = 0.0
     rope_theta: float = 10000.0
     norm_eps: float = 0.0  # 0: 1e-5 (gpt2), 1e-6 (jojo)
+    gelu: str = "tanh"  # of arch gpt2: "tanh" as GPT-2 has it, "exact" as nanoGPT
 
     def __post_init__(self) -> None:
         if self.arch not in ARCHS:
             raise ValueError(f"arch {self.arch!r} is unknown: it is one of {', '.join(ARCHS)}")
+        if self.gelu not in GELUS:
+            raise ValueError(f"gelu {self.gelu!r} is unknown: it is one of {', '.join(GELUS)}")
         gpt2 = self.arch == "gpt2"
+        if not gpt2 and self.gelu != "tanh":
+            raise ValueError("arch jojo has no GELU: leave out gelu, or use arch gpt2")
         for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be 1 or more")
@@ -76,7 +82,10 @@ class GPTConfig:
         if not gpt2 and self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions need an even one")
         if not self.n_inner:
-            self.n_inner = 4 * self.n_embd if gpt2 else -(-8 * self.n_embd // (3 * 64)) * 64
+            # rows of a multiple of 256 can be packed in 4 bits, which pays for large models
+            multiple = 256 if self.n_embd >= 512 and self.n_embd % 256 == 0 else 64
+            up = -(-8 * self.n_embd // (3 * multiple)) * multiple
+            self.n_inner = 4 * self.n_embd if gpt2 else up
         if self.tie_embeddings is None:
             self.tie_embeddings = gpt2
         self.norm_eps = self.norm_eps or (1e-5 if gpt2 else 1e-6)
@@ -170,11 +179,12 @@ class MLP(nn.Module):
             self.gate_proj = nn.Linear(C, inner, bias=False)
         self.up_proj = nn.Linear(C, inner, bias=bias)
         self.down_proj = nn.Linear(inner, C, bias=bias)
+        self.approximate = GELUS[config.gelu]
 
     def forward(self, x: Tensor) -> Tensor:
         if hasattr(self, "gate_proj"):
             return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        return self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+        return self.down_proj(F.gelu(self.up_proj(x), approximate=self.approximate))
 
 
 class Block(nn.Module):

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch.torch_version import TorchVersion
 
 from jojo import bins, lora, weights
 from jojo.files import whole_file
@@ -23,6 +24,7 @@ from jojo.loss import ActiveEmbedding, ActiveHead
 from model import GPT, GPTConfig
 
 FORMAT = "jojo-1"
+HARMLESS = [TorchVersion]  # a str: what torch.__version__ is, which the first Jojo kept
 
 
 def save(path: Path, content: dict) -> None:
@@ -43,14 +45,30 @@ def _write(path: Path, content: dict) -> None:
 
 
 def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> dict:
-    """Read a checkpoint with `weights_only`; ValueError says what is wrong with the file."""
+    """Read one of our checkpoints; ValueError says what is wrong with the file."""
+    content = read(path, device, mmap)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return content
+    if is_older(content):
+        raise ValueError(
+            f"{path} is a checkpoint of nanoGPT or the first Jojo: convert it first, python "
+            f"convert.py {path} --outfile models/{Path(path).stem}-converted.pt"
+        )
+    raise ValueError(
+        f"{path} is not a Jojo checkpoint (format {FORMAT}): it comes from another program"
+    )
+
+
+def read(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> object:
+    """What any program wrote with torch.save, read with `weights_only`; ValueError as `load`."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"checkpoint {path} does not exist{_others(path.parent)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a checkpoint file{_others(path)}")
     try:
-        content = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} holds more than tensors and plain values and was not opened: it could run "
@@ -63,11 +81,14 @@ def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> d
             f"{path} is no checkpoint, or a truncated one: name a .pt file of train.py, or copy it "
             "again"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is not a Jojo checkpoint (format {FORMAT}): it comes from another program"
-        )
-    return content
+
+
+def is_older(content: object) -> bool:
+    """Whether nanoGPT or the first Jojo wrote it; jojo/nanogpt.py turns it into one of ours."""
+    if not isinstance(content, dict) or "format" in content:
+        return False
+    config = content.get("config")
+    return "model_args" in content or (isinstance(config, dict) and "model" in config)
 
 
 def _others(folder: Path) -> str:
@@ -115,16 +136,15 @@ def model_content(
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:
     """(model in evaluation mode, float32; the rest of the checkpoint)."""
     content = load(path)  # memory-mapped: a GPU holds one copy
-    if "optimizers" in content:
-        raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    config = config_of(content, path)
     if "adapter" in content:
         raise ValueError(f"{path} is an adapter: open it together with its base")
-    if missing := {"model", "config", "template"} - content.keys():
+    if missing := {"model", "template"} - content.keys():
         raise ValueError(f"{path} is no whole checkpoint: it lacks {', '.join(sorted(missing))}")
     state = content.pop("model")
     if not isinstance(state, dict) or not isinstance(content["template"], str):
         raise ValueError(f"{path} is no whole checkpoint: its model or template is of another type")
-    model = weights.empty(config_of(content, path), device)
+    model = weights.empty(config, device)
     load_weights(model, state, path)
     return model.eval(), content
 
@@ -133,9 +153,11 @@ def config_of(content: dict, path: Path) -> GPTConfig:
     """The shape of the model in a checkpoint, or of the base of an adapter."""
     if "optimizers" in content:
         raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    if "config" not in content:
+        raise ValueError(f"{path} is no whole checkpoint: it lacks config")
     try:
         return GPTConfig(**content["config"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} holds a model that cannot be built: {error}") from error
 
 

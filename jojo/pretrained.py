@@ -144,10 +144,10 @@ def read_config(source: str) -> GPTConfig:
         return checkpoint.config_of(checkpoint.load(path), path)
     from jojo.export import hf
 
-    return hf.read_config(_folder_of(source)[0])
+    return hf.read_config(folder_of(source)[0])
 
 
-def _folder_of(source: str) -> tuple[Path, str]:
+def folder_of(source: str) -> tuple[Path, str]:
     """A Hugging Face folder, downloaded if need be; and how to write it down."""
     path = _path_of(source)
     # a folder of that name counts before the name, as everywhere; an accidental one does not
@@ -166,7 +166,7 @@ def _open(source: str, device, base: str | None, seen: tuple[Path, ...]) -> Base
         return _open_checkpoint(path.resolve(), device, base, seen)
     if base is not None:
         raise ValueError(f"{source} is no adapter and has no base: leave out --base")
-    folder, written = _folder_of(source)
+    folder, written = folder_of(source)
     return _open_folder(folder, device, written)
 
 
@@ -207,9 +207,11 @@ def _base(model: GPT, facts: dict, source: str, vocabulary: Vocabulary | None = 
 
 
 def _open_adapter(path: Path, content: dict, device, base: str | None, seen) -> Base:
+    from jojo import checkpoint
+
     try:
         source, wanted = str(content["base"]["source"]), str(content["base"]["hash"])
-        template, shape = content["template"], dict(content["config"])
+        template, shape = content["template"], asdict(checkpoint.config_of(content, path))
         of_adapter(content)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is no whole adapter: it does not tell its base") from None
@@ -221,7 +223,7 @@ def _open_adapter(path: Path, content: dict, device, base: str | None, seen) -> 
             f"{where} has {found.hash[:12]}; name the right one with {BASE_FLAG}"
         )
     config = {n: v for n, v in asdict(found.model.config).items() if n != "dropout"}
-    if differing := [n for n, v in config.items() if v != shape.get(n)]:
+    if differing := [n for n, v in config.items() if v != shape[n]]:
         raise ValueError(
             f"adapter {path} was trained on another base: the {differing[0]} of {where} differs; "
             f"name the right one with {BASE_FLAG}"

@@ -10,9 +10,10 @@ import zipfile
 import pytest
 import torch
 
-from jojo import checkpoint
+from jojo import checkpoint, lora, pretrained
 from jojo.checkpoint import FORMAT, RunFiles, load, load_model, model_content, save
 from jojo.loss import ActiveHead
+from jojo.weights import hash_of
 
 SHAPES = [
     {"arch": "jojo"},
@@ -234,6 +235,19 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(changes, saved, compl
     config = torch.load(saved, weights_only=True)["config"]
     rewrite(saved, config=config | changes)
     assert str(saved) in complaint(load_model, saved)
+
+
+def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(tiny_model, tmp_path):
+    model = tiny_model(arch="gpt2", vocab_size=97)
+    save_model(tmp_path / "base.pt", model, template="text")
+    base = {"source": str(tmp_path / "base.pt"), "hash": hash_of(model)}
+    lora.adapt(model, lora.LoRA(2, 4.0, 0.0, ("all",)))
+    save_model(tmp_path / "adapter.pt", model, template="text", base=base)
+    for name in ("base.pt", "adapter.pt"):
+        config = torch.load(tmp_path / name, weights_only=True)["config"]
+        assert config.pop("gelu") == "tanh"
+        rewrite(tmp_path / name, config=config)
+        assert pretrained.load_model(tmp_path / name)[0].config == model.config
 
 
 def test_a_config_that_is_no_table_is_refused(saved, complaint):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jojo.benchmarks import as_transformers
+from jojo.export.hf import as_transformers
 from model import GPT, PRESETS, GPTConfig, KVCache
 
 SHAPES = {
@@ -17,6 +17,7 @@ SHAPES = {
     "jojo, another theta": {"arch": "jojo", "rope_theta": 1e6, "norm_eps": 1e-5},
     "gpt2": {"arch": "gpt2"},
     "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
+    "gpt2, exact GELU": {"arch": "gpt2", "gelu": "exact"},
 }
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 
@@ -190,6 +191,8 @@ def test_zeros_are_derived_from_the_rest():
         ({"vocab_size": 0}, "vocab_size"),
         ({"n_inner": -64}, "n_inner"),
         ({"dropout": 1.5}, "dropout"),
+        ({"arch": "gpt2", "gelu": "relu"}, "tanh, exact"),
+        ({"gelu": "exact"}, "arch jojo has no GELU"),
     ],
     ids=str,
 )

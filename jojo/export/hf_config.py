@@ -47,10 +47,11 @@ KINDS = {"norm_eps": (float, int), "tie_embeddings": (bool,)}  # the others are 
 MAX_SIZE = 1 << 24  # of any of them; larger is a mistake
 ARCH_OF = {"gpt2": "gpt2", "qwen3": "jojo"}  # their model_type -> our arch
 CLASS_OF = {"gpt2": "GPT2LMHeadModel", "jojo": "Qwen3ForCausalLM"}
+GELUS = {"gelu_new": "tanh", "gelu": "exact", "gelu_pytorch_tanh": "tanh"}  # theirs -> ours
 # What our model does, where theirs could do something else.
 FIXED = {
     "gpt2": {
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+        "activation_function": tuple(GELUS),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
@@ -72,6 +73,7 @@ def config_to_hf(config: GPTConfig) -> dict:
         raw["rope_parameters"]["rope_theta"] = theta
         raw |= {"use_sliding_window": False, "attention_dropout": config.dropout}
     else:
+        raw["activation_function"] = next(n for n, ours in GELUS.items() if ours == config.gelu)
         raw |= {f"{x}_pdrop": config.dropout for x in ("attn", "embd", "resid")}
     return raw
 
@@ -98,6 +100,8 @@ def read_config(folder: Path) -> GPTConfig:
         settings[ours] = value
     if arch == "jojo":
         settings["rope_theta"] = _rope_theta(path, raw)
+    else:
+        settings["gelu"] = GELUS[raw.get("activation_function", "gelu_new")]
     try:
         return GPTConfig(arch=arch, **settings)
     except ValueError as error:

@@ -48,6 +48,13 @@ class Template:
     def is_chat(self) -> bool:
         return self.name != "text"
 
+    @property
+    def end_ids(self) -> list[int]:
+        """Ids that end a reply, the usual one first; the line templates' is the line break."""
+        if self.stop_text:
+            return [NEWLINE, ENDOFTEXT]
+        return [IM_END, ENDOFTEXT] if self.name == "chatml" else [ENDOFTEXT]
+
 
 TEMPLATES = {
     t.name: t
@@ -70,17 +77,49 @@ TEMPLATES = {
 }
 
 
-# Template chatml for other programs, as Hugging Face tokenizers have it, turn by turn. It ends no
-# conversation: a text that is to be learned from also takes <|endoftext|> after its last turn.
-JINJA = (
-    "{% for message in messages %}"
-    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
-    "{{ raise_exception('roles are system, user, assistant, not ' ~ message['role']) }}"
-    "{% endif %}"
-    r"{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '\n<|im_end|>\n' }}"
-    "{% endfor %}"
-    r"{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+# The templates for other programs, in the language of Hugging Face's tokenizers, turn by turn. They
+# end no conversation: a text that is to be learned from also takes <|endoftext|> after its last
+# turn.
+def _jinja(roles: Sequence[str], turn: str, opening: str) -> str:
+    allowed = ", ".join(roles)
+    return (
+        "{% for message in messages %}"
+        f"{{% if message['role'] not in {list(roles)} %}}"
+        f"{{{{ raise_exception('roles are {allowed}, not ' ~ message['role']) }}}}"
+        "{% endif %}"
+        f"{turn}"
+        "{% endfor %}"
+        f"{{% if add_generation_prompt %}}{{{{ '{opening}' }}}}{{% endif %}}"
+    )
+
+
+def _jinja_lines(prefix: dict[str, str]) -> str:
+    who = f"('{prefix['assistant']} ' if message['role'] == 'assistant' else '{prefix['user']} ')"
+    # what `split()` does; llama.cpp's own Jinja splits at a given text alone
+    spaced = "message['content']" + "".join(f".replace('{c}', ' ')" for c in _WHITESPACE)
+    words = f"{spaced}.split(' ') | reject('equalto', '') | join(' ')"
+    turn = rf"{{{{ {who} + ({words}) + '\n' }}}}"
+    return _jinja(list(prefix), turn, prefix["assistant"])
+
+
+# All of Python's but the space, as a Jinja text has them.
+_WHITESPACE = [
+    r"\n",
+    r"\r",
+    r"\t",
+    *"\x0b\x0c\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003",
+]
+_WHITESPACE += "\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+JINJA = {
+    "chatml": _jinja(
+        ROLES,
+        r"{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '\n<|im_end|>\n' }}",
+        r"<|im_start|>assistant\n",
+    ),
+    **{name: _jinja_lines(TEMPLATES[name].prefix) for name in ("person", "speaker")},
+}
 
 
 def template_named(name: str) -> Template:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +23,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     On any error the temporary file is removed and what stood at `path` before still stands.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
-    try:
+    with scratch_file(path) as temporary:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
         sync_folder(path.parent)
+
+
+@contextmanager
+def scratch_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what is written there is removed in the end."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,6 +49,15 @@ def temporary_beside(path: Path) -> Path:
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             left.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def must_have_room(path: Path, size: int) -> None:
+    """OSError where the disk has no room for `size` bytes at `path`."""
+    place = next(p for p in path.absolute().parents if p.is_dir())
+    free = shutil.disk_usage(place).free
+    if size > free:
+        wanted = f"{path} ({size / 1e6:,.0f} MB; {free / 1e6:,.0f} are free)"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), wanted)
 
 
 def is_plain_name(name: str) -> bool:

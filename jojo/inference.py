@@ -75,17 +75,22 @@ def save_model(opened: Opened, path: str | os.PathLike[str]) -> Opened:
         raise ValueError(f"{path!r} is no path: name a file NAME.pt or a folder")
     path = Path(os.path.expanduser(path))
     _check_place(opened, path)
-    model, template = _in_full(opened), opened.facts["template"]
-    facts = {n: v for n, v in opened.facts.items() if n not in NOT_KEPT}
+    model, facts = _in_full(opened), opened.facts
     if path.suffix == ".pt":
-        checkpoint.save(path, checkpoint.model_content(model, template=template, **facts))
+        checkpoint.save(path, content_of(model, facts))
     else:
         from jojo.export import hf
 
-        hf.save_folder(model, path, template, facts, overwrite=True)
+        hf.save_folder(model, path, facts["template"], facts, overwrite=True)
     if path.resolve() != Path(opened.source).resolve():
         return opened
     return replace(opened, base=None, stamp=_stamp(opened.source))
+
+
+def content_of(model: GPT, facts: dict) -> dict:
+    """A checkpoint of a whole model of which `facts` are known."""
+    kept = {name: value for name, value in facts.items() if name not in NOT_KEPT}
+    return checkpoint.model_content(model, template=facts["template"], **kept)
 
 
 def _check_place(opened: Opened, path: Path) -> None:

@@ -11,11 +11,12 @@ import shlex
 import signal
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jojo import checkpoint, lora, planning
+from jojo import checkpoint, lineage, lora, planning
 from jojo.command import say
 from jojo.evaluate import Validation, loss_name
 from jojo.progress import Progress
@@ -39,6 +40,7 @@ class Loop:
         self.trainer, self.files, self.command, self.began = trainer, files, command, began
         self.closing = closing
         c = trainer.config
+        self.made_from = made_from(trainer)
         self.validation = Validation(
             trainer.data.ids["val"],
             trainer.template,
@@ -130,6 +132,8 @@ class Loop:
             run=t.config.run,
             dataset=t.data.manifest.name,
             data_hash=t.data.manifest.hash,
+            data=lineage.of_data(t.data.manifest),
+            made_from=self.made_from,
             command=self.command,
             train_config=t.config.settings() | resolved,
         )
@@ -193,3 +197,11 @@ class Loop:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+
+
+def made_from(trainer: Trainer) -> list[dict]:
+    """What the model started from, and so on; of a new model nothing."""
+    if trainer.base is None:
+        return []
+    named = Path(trainer.config.base).expanduser()  # an adapter that is trained further itself
+    return lineage.made_from(str(named) if named.is_file() else trainer.base["source"])

@@ -272,7 +272,7 @@ def test_the_documents_name_only_flags_that_exist():
     options |= {"temperature", "max_length"}  # aliases of interact.py
     for options_class in (
         *(config.TrainConfig, config.ChatbotConfig, config.GenConfig, config.InteractConfig),
-        config.EvalConfig,
+        *(config.EvalConfig, config.ConvertConfig),
     ):
         options |= {f.name for f in fields(options_class)}
     for name in recipes.names():

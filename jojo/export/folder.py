@@ -21,7 +21,8 @@ import psutil
 from jojo.files import sync_folder
 
 OF_A_MODEL = re.compile(
-    r"(generation_|tokenizer_)?config\.json|model.*\.safetensors(\.index\.json)?|README\.md|"
+    r"(generation_|tokenizer_|adapter_)?config\.json|README\.md|"
+    r"(adapter_)?model.*\.safetensors(\.index\.json)?|"
     r"(tokenizer|vocab|added_tokens|special_tokens_map)\.json|merges\.txt|chat_template\.jinja"
 )
 
@@ -36,13 +37,13 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_over(folder)
-    _must_be_free(folder, overwrite)
+    must_be_free(folder, overwrite)
     temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{x}") for x in ("tmp", "old"))
     temporary.mkdir()
     try:
         yield temporary
         sync_folder(temporary)
-        _must_be_free(folder, overwrite)
+        must_be_free(folder, overwrite)
         if folder.exists():
             os.replace(folder, old)
         os.replace(temporary, folder)
@@ -51,10 +52,11 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         _remove_left_over(folder, os.getpid())
 
 
-def _must_be_free(folder: Path, overwrite: bool) -> None:
+def must_be_free(folder: Path, overwrite: bool) -> None:
+    """ValueError where `folder` is not to be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ValueError(f"{folder} is there and no model's folder: choose another place")
     strange = [p.name for p in folder.iterdir() if p.is_dir() or not OF_A_MODEL.fullmatch(p.name)]
     if strange:

@@ -12,8 +12,10 @@ model.safetensors, tokenizer.json, tokenizer_config.json.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,14 +31,22 @@ from torch import Tensor
 from jojo.chatml import template_named
 from jojo.export.folder import whole_folder
 from jojo.export.hf_config import config_to_hf, raw_config, read_config
-from jojo.export.hf_tokenizer import read_json, stop_ids, write_tokenizer
+from jojo.export.hf_tokenizer import read_json, special_end, write_tokenizer
 from jojo.files import is_plain_name, sync, write_text
 from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, N_TOKENS
 
+NO_SPACE = f"os error {errno.ENOSPC}"  # as Rust writes it
 MAX_SHARD_BYTES = 2 << 30
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-LASTING = {"run": str, "dataset": str, "step": int, "metrics": dict}  # facts kept in config.json
+LASTING = {
+    "run": str,
+    "dataset": str,
+    "step": int,
+    "metrics": dict,
+    "data": dict,
+    "made_from": list,
+}  # facts kept in config.json
 PICKLED = (".bin", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Parts of our names that have another name there, what stands before all but the head, and
@@ -100,20 +110,21 @@ def pieces_of(config: GPTConfig) -> list[Piece]:
     return pieces
 
 
-def _full_name(piece: Piece, config: GPTConfig) -> str:
+def full_name(piece: Piece, config: GPTConfig) -> str:
+    """The name of a tensor of theirs."""
     is_head = piece.theirs.startswith("lm_head.")
     return piece.theirs if is_head else PREFIX[config.arch] + piece.theirs
 
 
 def state_to_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
     """Our weights under their names, float32, on the CPU."""
-    return {_full_name(p, config): p.to_theirs(state) for p in pieces_of(config)}
+    return {full_name(p, config): p.to_theirs(state) for p in pieces_of(config)}
 
 
 def state_from_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
     """Their weights, named as `state_to_hf` names them, under our names, float32."""
     pieces = pieces_of(config)
-    return {n: t for p in pieces for n, t in p.to_ours(state[_full_name(p, config)])}
+    return {n: t for p in pieces for n, t in p.to_ours(state[full_name(p, config)])}
 
 
 # ---------------------------------------------------------------- reading
@@ -163,7 +174,7 @@ def _must_fit(folder: Path, config: GPTConfig, found: dict) -> None:
     pieces = pieces_of(config)
     for piece in pieces:
         if piece.theirs not in found:
-            raise ValueError(f"{folder}: the weights lack {_full_name(piece, config)}")
+            raise ValueError(f"{folder}: the weights lack {full_name(piece, config)}")
         file, name = found[piece.theirs]
         part = file.get_slice(name)
         if tuple(part.get_shape()) != piece.shape:
@@ -246,19 +257,37 @@ def save_folder(
     overwrite: bool = False,
 ) -> None:
     """Write `model` (a plain GPT) as what transformers opens. `facts`: of its checkpoint."""
+    with whole_folder(Path(folder), overwrite) as temporary:
+        write(model, temporary, template, facts or {})
+
+
+def write(model: GPT, folder: Path, template: str, facts: dict) -> None:
+    """The same into a folder that is there and empty."""
     config = config_to_hf(model.config)
-    ends = stop_ids(template_named(template).name)
     special = {"bos_token_id": ENDOFTEXT, "pad_token_id": ENDOFTEXT}
-    config |= {"dtype": "float32", "eos_token_id": ends[0], **special}
-    config["jojo"] = {**_lasting(facts or {}), "template": template}
-    generation = {"eos_token_id": ends, **special}
+    config |= {"dtype": "float32", "eos_token_id": special_end(template), **special}
+    config["jojo"] = {**_lasting(facts), "template": template}
+    generation = {"eos_token_id": template_named(template).end_ids, **special}
     if model.config.vocab_size > N_TOKENS:  # rows that stand for no token
         generation["suppress_tokens"] = list(range(N_TOKENS, model.config.vocab_size))
-    with whole_folder(Path(folder), overwrite) as temporary:
-        _write_json(temporary / "config.json", config)
-        _write_json(temporary / "generation_config.json", generation)
-        write_tokenizer(temporary, template, model.config.block_size)
-        _write_weights(model, temporary)
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "generation_config.json", generation)
+    write_tokenizer(folder, template, model.config.block_size)
+    _write_weights(model, folder)
+
+
+def as_transformers(model: GPT):
+    """The transformers model with the weights of `model`."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(**config_to_hf(model.config))
+    theirs = AutoModelForCausalLM.from_config(config).eval()
+    missing, unexpected = theirs.load_state_dict(
+        state_to_hf(model.state_dict(), model.config), strict=False
+    )
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}  # a tied one
+    return theirs
 
 
 def _lasting(facts: dict) -> dict:
@@ -288,8 +317,13 @@ def _write_weights(model: GPT, folder: Path) -> None:
     names = names if len(shards) > 1 else [WEIGHTS]
     weight_map = {}
     for name, shard in zip(names, shards, strict=True):
-        tensors = {_full_name(p, model.config): p.to_theirs(state) for p in shard}
-        save_file(tensors, folder / name, metadata={"format": "pt"})
+        tensors = {full_name(p, model.config): p.to_theirs(state) for p in shard}
+        try:
+            save_file(tensors, folder / name, metadata={"format": "pt"})
+        except SafetensorError as error:
+            if NO_SPACE in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+            raise
         shutil.copymode(folder / "config.json", folder / name)  # it is for its owner alone else
         sync(folder / name)
         weight_map |= dict.fromkeys(tensors, name)

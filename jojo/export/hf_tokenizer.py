@@ -95,7 +95,7 @@ def _added_beside(folder: Path) -> list[dict]:
 
 
 def _must_be_gpt2(path: Path, theirs: dict[str, int]) -> None:
-    ours = _gpt2()["model"]["vocab"]
+    ours = gpt2_json()["model"]["vocab"]
     wrong = next((token for token, i in ours.items() if theirs.get(token) != i), None)
     if wrong is not None:
         at = {i: token for token, i in theirs.items()}.get(ours[wrong])
@@ -106,9 +106,9 @@ def _must_be_gpt2(path: Path, theirs: dict[str, int]) -> None:
 
 
 def write_tokenizer(folder: Path, template: str, block_size: int) -> None:
-    """Write tokenizer.json and tokenizer_config.json: GPT-2's BPE, our special tokens, and for
-    chatml the chat template."""
-    fast = _gpt2()
+    """Write tokenizer.json and tokenizer_config.json: GPT-2's BPE, our special tokens, and the chat
+    template of what chats."""
+    fast = gpt2_json()
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     fast["added_tokens"] = [
         {"id": i, "content": token, **flags, "special": True}
@@ -120,28 +120,28 @@ def write_tokenizer(folder: Path, template: str, block_size: int) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "bos_token": end,
-        "eos_token": _text_of(stop_ids(template)[0]),
+        "eos_token": _text_of(special_end(template)),
         "pad_token": end,
         "add_bos_token": False,
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
     }
-    if template == "chatml":
-        config["chat_template"] = JINJA
+    if template in JINJA:
+        config["chat_template"] = JINJA[template]
     write_text(folder / "tokenizer.json", json.dumps(fast, ensure_ascii=False))
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
 
-def stop_ids(template: str) -> list[int]:
-    """Ids at which generation stops, the usual one first."""
-    return [IM_END, ENDOFTEXT] if template == "chatml" else [ENDOFTEXT]
+def special_end(template: str) -> int:
+    """The special token that ends a reply or a text."""
+    return IM_END if template == "chatml" else ENDOFTEXT
 
 
 def _text_of(token_id: int) -> str:
     return tokenizer.decode([token_id])
 
 
-def _gpt2() -> dict:
+def gpt2_json() -> dict:
     """GPT-2's own tokenizer.json, without special tokens."""
     folder = tokenizer.vocabulary_folder()
     if folder is None:

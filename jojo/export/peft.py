@@ -1,0 +1,229 @@
+"""Our adapters as folders of PEFT, the adapter library beside transformers; written without it.
+
+    found = open_base("models/tuned.pt")     # an adapter and its base, not yet merged
+    write(found, folder)                     # adapter_config.json, adapter_model.safetensors, ...
+    checks = prove(found, folder)            # the merged model here against PEFT's
+    text = usage(found)                      # how to load it, for the model card
+
+The folder belongs on a base of `found.model`'s rows: most bases have none for the ChatML tokens, so
+what `convert.py BASE --outfile FOLDER` makes of them is meant. The tokenizer lies beside the
+adapter, since its chat template came with the adapter.
+
+The rows of the two tokens, which were trained in full, are what PEFT calls trainable tokens. GPT-2
+has one matrix there for queries, keys and values: their adapters are stacked into one of up to
+three times the rank, with alpha as many times higher, which is the same product at the same scale.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jojo import chatml, pretrained
+from jojo.export import hf
+from jojo.export.hf_tokenizer import write_tokenizer
+from jojo.export.proof import Check
+from jojo.files import sync, write_text
+from jojo.lora import LoRA
+from jojo.weights import empty, hash_of
+from tokenizer import IM_END, N_TOKENS
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+OLDEST = (0, 18)  # of PEFT: the first that can replace single rows of an untied head
+LIMIT = 1e-4  # of the largest difference between two logits ...
+LIMIT_SHARE = 1e-5  # ... or so much of the largest logit: GPT-2's lie at -100, float32 has 7 digits
+PROMPTS = ("Hello!", "What is the capital of France?", "Ein Café für 3,50 €? 🙂\n\nwhile x < 10:")
+PROMPT_TOKENS = 64
+
+
+def write(found: pretrained.Base, folder: Path) -> None:
+    """Write the adapter of `found` into `folder`, which is there; ValueError where it has none."""
+    how = _adapter_of(found)
+    config, template = found.model.config, found.facts["template"]
+    embeddings, projections = dict(_rows(found)), dict(_projections(found))
+    tensors = {f"{name}.token_adapter.trainable_tokens_delta": t for name, t in embeddings.items()}
+    for name, (A, B) in projections.items():
+        tensors |= {f"{name}.lora_A.weight": A, f"{name}.lora_B.weight": B}
+    ids = list(range(IM_END, N_TOKENS))
+    raw = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": _base_name(found),
+        "inference_mode": True,
+        "r": how.rank,
+        "lora_alpha": how.alpha,
+        "lora_dropout": how.dropout,
+        "bias": "none",
+        "fan_in_fan_out": config.arch == "gpt2",  # its matrices are stored (in, out)
+        "target_modules": sorted({_in_a_block(name) for name in projections}),
+        **_stacked(projections, how),
+        "trainable_token_indices": {name.split(".")[-1]: ids for name in embeddings},
+    }
+    write_text(folder / CONFIG, json.dumps(raw, indent=2) + "\n")
+    save_file(
+        {f"base_model.model.{name}": t.contiguous() for name, t in tensors.items()},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # it is for its owner alone else
+    sync(folder / WEIGHTS)
+    write_tokenizer(folder, template, config.block_size)
+
+
+def _adapter_of(found: pretrained.Base) -> LoRA:
+    """How the adapter was made; ValueError where there is none or it does not fit its base."""
+    if found.adapter is None:
+        raise ValueError(f"{found.source} is no adapter: leave out --adapter")
+    shell = empty(found.model.config, "meta")
+    pretrained.merged(replace(found, model=shell), "the adapter")  # which looks at every shape
+    return pretrained.of_adapter(found.adapter)
+
+
+def _rows(found: pretrained.Base) -> Iterator[tuple[str, Tensor]]:
+    """(their module, rows of the ChatML tokens) of the embedding and of an untied head."""
+    state = found.adapter["adapter"]
+    for piece in hf.pieces_of(found.model.config):
+        if (rows := state.get(f"{_module(piece.ours[0])}.rows")) is not None:
+            yield _module(hf.full_name(piece, found.model.config)), rows.float().clone()
+
+
+def _projections(found: pretrained.Base) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """(their module, (A (r, in), B (out, r))) of each matrix that has adapters."""
+    config, state = found.model.config, found.adapter["adapter"]
+    for piece in hf.pieces_of(config):
+        ours = [_module(name) for name in piece.ours]
+        if not any(f"{name}.lora_A" in state for name in ours):
+            continue
+        n_out, n_in = reversed(piece.shape) if piece.transposed else piece.shape
+        nothing = torch.empty(0, n_in), torch.empty(n_out // len(ours), 0)  # an adapter of rank 0
+        A = [state.get(f"{name}.lora_A", nothing[0]).float() for name in ours]
+        B = [state.get(f"{name}.lora_B", nothing[1]).float() for name in ours]
+        yield _module(hf.full_name(piece, config)), (torch.cat(A), torch.block_diag(*B))
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".weight")
+
+
+def _in_a_block(name: str) -> str:
+    """attn.c_proj of transformer.h.0.attn.c_proj: c_proj alone is in the MLP, too."""
+    return re.split(r"\.\d+\.", name)[1]
+
+
+def _stacked(projections: dict[str, tuple[Tensor, Tensor]], how: LoRA) -> dict[str, dict]:
+    """Rank and alpha of the modules that hold several adapters: alpha / rank stays what it was."""
+    ranks = {_in_a_block(name): len(A) for name, (A, _) in projections.items()}
+    ranks = {name: rank for name, rank in ranks.items() if rank != how.rank}
+    alphas = {name: how.alpha * (rank // how.rank) for name, rank in ranks.items()}
+    return {"rank_pattern": ranks, "alpha_pattern": alphas}
+
+
+# ---------------------------------------------------------------- the base
+
+
+def _base_name(found: pretrained.Base) -> str:
+    """The base where it can be loaded from the hub as it is, else the folder that `usage` has
+    written: names of people's own folders are not for others to read."""
+    if _is_on_the_hub(found):
+        return found.source
+    return Path(found.source).name.removesuffix(".pt") + "-base"
+
+
+def _is_on_the_hub(found: pretrained.Base) -> bool:
+    """Whether the hub has the base with all its rows: it was not grown when it was opened."""
+    named = pretrained.HUB_ID.fullmatch(found.source) is not None
+    return named and hash_of(found.model) == found.hash
+
+
+def usage(found: pretrained.Base, adapter: str = ".") -> str:
+    """How to load the folder, which lies at `adapter`, as Markdown."""
+    name, known = _base_name(found), pretrained.HUB_ID.fullmatch(found.source)
+    source = found.source if known else Path(found.source).name
+    text = f"This is an adapter of `{source}`, to be loaded with PEFT 0.18 or later.\n"
+    if name != source:  # not to be had as it is
+        why = "with rows for the ChatML tokens" if known else "as transformers reads it"
+        if "base" in found.facts:  # what an adapter says
+            why = "which is an adapter itself and is merged into its own base here"
+        command = f"python convert.py {shlex.quote(source)} --outfile {shlex.quote(name)}"
+        text += f"Write its base first, {why}:\n\n```bash\n{command}\n```\n"
+    return (
+        f"{text}\n```python\n"
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f"base = AutoModelForCausalLM.from_pretrained({json.dumps(name)})\n"
+        f"model = PeftModel.from_pretrained(base, {json.dumps(adapter)})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(adapter)})\n"
+        "model.generation_config.eos_token_id = tokenizer.eos_token_id\n```\n"
+    )
+
+
+# ---------------------------------------------------------------- the proof
+
+
+def prove(found: pretrained.Base, folder: Path) -> list[Check]:
+    """Compare the merged model with what transformers and PEFT make of its base and `folder`.
+
+    `found` stays as it is. Memory: twice the model.
+    """
+    _adapter_of(found)
+    if missing := [name for name in ("transformers", "peft") if find_spec(name) is None]:
+        return [Check("peft", "logits", f"skipped: pip install {' '.join(missing)}", None)]
+    version = metadata.version("peft")
+    where = f"peft {version}"
+    if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
+        return [Check(where, "logits", "skipped: pip install --upgrade peft", None)]
+    from peft import PeftModel
+
+    prompts = _prompts(found.model.config.block_size)
+    theirs = hf.as_transformers(found.model)
+    try:
+        with warnings.catch_warnings():  # PEFT asks transformers for what will be renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            theirs = PeftModel.from_pretrained(theirs, str(folder), torch_device="cpu").eval()
+    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        return [Check(where, "loading", f"{type(error).__name__}: {reason}", False)]
+    adapted = [_logits(theirs, ids) for ids in prompts]
+    theirs = theirs.merge_and_unload()
+    merged = [_logits(theirs, ids) for ids in prompts]
+    del theirs
+    ours = pretrained.merged(replace(found, model=copy.deepcopy(found.model)), "the adapter").model
+    expected = [_logits(ours, ids) for ids in prompts]
+    return [
+        _compared(where, "logits", expected, adapted),
+        _compared(where, "logits, merged there", expected, merged),
+    ]
+
+
+def _prompts(block_size: int) -> list[Tensor]:
+    """Ids (1, T) with the ChatML tokens among them."""
+    longest = min(block_size, PROMPT_TOKENS)
+    turns = [[{"role": "user", "content": text}] for text in PROMPTS]
+    return [torch.tensor([chatml.encode_prompt(turn)[:longest]]) for turn in turns]
+
+
+@torch.inference_mode()
+def _logits(model: torch.nn.Module, ids: Tensor) -> Tensor:
+    out = model(ids)
+    return getattr(out, "logits", out).float().cpu()
+
+
+def _compared(where: str, what: str, expected: list[Tensor], given: list[Tensor]) -> Check:
+    ours, theirs = torch.cat(expected, dim=1), torch.cat(given, dim=1)  # (1, T, V)
+    largest = (ours - theirs).abs().max().item()
+    limit = max(LIMIT, LIMIT_SHARE * ours.abs().max().item())
+    return Check(where, what, f"max abs {largest:.1e} (limit {limit:.1e})", largest <= limit)

@@ -1,0 +1,180 @@
+"""What a model was made from, as a checkpoint keeps it and as anybody may read it.
+
+    data = of_data(manifest)                # a dataset: licence, sources with hashes, sizes
+    below = made_from("models/base.pt")     # a model to train further, and what that came from
+    stages = stages_of(facts, data_dir)     # the same read again from a model's facts
+
+Models are published, so nothing here tells the name of anybody's own files, of a person or of a
+folder of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jojo import checkpoint
+from jojo.bins import Manifest, manifest_path
+from jojo.files import is_plain_name
+from jojo.ownchats import RECIPE as OWN
+from jojo.pretrained import FILE_ENDINGS, HUB_ID, HUB_IDS, NAMES
+
+# Licences by their names on the hub, the strictest last; one that is not here counts as unknown.
+# https://huggingface.co/docs/hub/repositories-licenses
+LICENCES = (
+    *("unlicense", "cc0-1.0", "pddl", "mit", "apache-2.0"),
+    *("cdla-permissive-1.0", "cdla-permissive-2.0", "odc-by", "cc-by-3.0", "cc-by-4.0"),
+    *("cdla-sharing-1.0", "odbl", "cc-by-sa-3.0", "cc-by-sa-4.0"),
+    *("cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
+)
+WORDNETS = "wordnet-3.0-licence"  # not on the hub; it asks for no more than MIT's does
+BASES = {name: "Apache-2.0" if "distil" in name else "MIT" for name in HUB_IDS.values()}
+HIDDEN = ("me", "system", "data_path", "text_file", "conversation_file")  # flags
+TUNED = re.compile(r"init_from|finetune|train_chatbot")  # in a command
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model and its data, as far as they are known; without `source` the one in question."""
+
+    source: str | None  # owner/name of the hub, or a file's name
+    data: dict | None  # as `of_data` makes it; what other people wrote may be of any types
+
+    @property
+    def licence(self) -> str:
+        """As it is stated; empty where none is."""
+        told = (self.data or {}).get("licence") or BASES.get(self.source or "")
+        return told if isinstance(told, str) else ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it learned from files of whoever trained it."""
+        return OWN.licence in self.licence
+
+
+def of_data(manifest: Manifest) -> dict:
+    """What is worth telling of a dataset; of people's own files their hashes, not their names."""
+    own = OWN.licence in manifest.licence
+    quality = manifest.notes.get("quality") or {}
+    return {
+        "name": "" if own else manifest.name,
+        "licence": manifest.licence,
+        "sources": [_nameless(s) if own else s for s in manifest.sources],
+        "template": manifest.template,
+        "languages": quality.get("figures", {}).get("languages", {}),
+        **{n: dict(getattr(manifest, n)) for n in ("tokens", "conversations", "sha256")},
+    }
+
+
+def _nameless(source: str) -> str:
+    """A source as manifests note it, without the name of a file, folder or dataset."""
+    _, mark, digest = source.rpartition(" sha256:")
+    if mark:
+        return f"a file{mark}{digest}"
+    if mixed := re.fullmatch(r".* ([0-9a-f]{16}-[0-9a-f]{16})", source):
+        return f"a dataset {mixed[1]}"
+    return "a folder" if source.startswith("folder ") else source
+
+
+def made_from(source: str) -> list[dict]:
+    """A model to train further, and what that one was made from, newest first: plain values."""
+    from jojo.export import hf
+
+    path = Path(source).expanduser()
+    is_folder = (path / "config.json").is_file()
+    facts = checkpoint.load(path) if path.is_file() else hf.facts(path) if is_folder else {}
+    kept = ("data",) if "data" in facts else ("dataset", "data_hash")
+    known = {name: facts[name] for name in kept if name in facts}
+    return [{"source": public_name(source), **known}, *_below(facts)]
+
+
+def _below(facts: dict) -> list[dict]:
+    if isinstance(below := facts.get("made_from"), list):
+        return [stage for stage in below if isinstance(stage, dict)]
+    if isinstance(base := facts.get("base"), dict):  # of an adapter
+        return [{"source": public_name(str(base.get("source")))}]
+    # an older checkpoint tells it by its command alone
+    return [{"source": "another model"}] if TUNED.search(str(facts.get("command"))) else []
+
+
+def stages_of(facts: dict, data_dir: Path, source: str = "") -> list[Stage]:
+    """The model that `facts` are of, opened from `source`, and what it was made from."""
+    found = [Stage(None, _data_of(facts, data_dir))]
+    for stage in _below(facts):
+        found.append(Stage(public_name(str(stage.get("source"))), _data_of(stage, data_dir)))
+    name = public_name(source)
+    if len(found) == 1 and not found[0].data and HUB_ID.fullmatch(name):
+        return [Stage(name, None)]  # not trained here
+    return found
+
+
+def _data_of(facts: dict, data_dir: Path) -> dict | None:
+    """What is known of the data; of older checkpoints from the manifest, if it is there yet."""
+    data, name, digest = (facts.get(x) for x in ("data", "dataset", "data_hash"))
+    if isinstance(data, dict):
+        return data
+    if not isinstance(name, str) or not isinstance(digest, str):
+        return None
+    path = manifest_path(name, data_dir)
+    if is_plain_name(name) and path.is_file():
+        try:
+            manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+            manifest.check()
+            if manifest.hash == digest:
+                return of_data(manifest)
+        except (TypeError, ValueError, AttributeError):  # no manifest: as if it were gone
+            pass
+    return {"name": name, "sha256": dict(zip(("train", "val"), digest.split("-"), strict=False))}
+
+
+def strictest(licences: Sequence[str]) -> str | None:
+    """The hub's name for the strictest of some licences; None where one is not known, unless
+    another forbids commercial use."""
+    parts = [part.partition(" (")[0] for text in licences for part in re.split(r" \+ |; ", text)]
+    names = {part.strip().lower().replace(" ", "-") for part in parts} - {WORDNETS}
+    worst = max((name for name in names if name in LICENCES), key=LICENCES.index, default=None)
+    return worst if "-nc" in (worst or "") or names <= set(LICENCES) else None
+
+
+# ---------------------------------------------------------------- what may be shown
+
+
+def public_name(source: str) -> str:
+    """owner/name of the hub, or the last name of a path."""
+    path = Path(source).expanduser()
+    if source in NAMES and not (path / "config.json").is_file():
+        return NAMES[source]
+    on_hub = HUB_ID.fullmatch(source) and path.suffix not in FILE_ENDINGS and not path.exists()
+    return source if on_hub else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
+
+
+def public_command(command: str) -> str:
+    """A command line without what people wrote, their files and the folders of a machine."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not written by us
+        return ""
+    shown: list[str] = []
+    hidden = False
+    for word in words:
+        if flag := re.match(r"--?([A-Za-z][\w-]*)(?:=|$)", word):
+            hidden = flag[1].replace("-", "_") in HIDDEN
+        start = flag[0] if flag else ""
+        value = word[len(start) :]
+        value = "..." if hidden and value else _without_folders(value)
+        if start or not hidden or shown[-1] != "...":
+            shown.append(start + value)
+    return shlex.join(shown)
+
+
+def _without_folders(word: str) -> str:
+    """A path that may tell whose machine it is of, as its last name."""
+    if not re.search(r"(^|[^\w.-])[/~]|\.\.|^[A-Za-z]:|\\|(^|/)(home|Users)/", word):
+        return word
+    *above, name = [part for part in re.split(r"[/\\]", word) if part] or ["..."]
+    is_home = name.startswith(("~", "..")) or above[-1:] in (["home"], ["Users"])
+    return "..." if is_home or name == Path.home().name else name

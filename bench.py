@@ -4,23 +4,29 @@ python bench.py prepare: MB/s of the story recipe, against tiktoken batches
 
 python bench.py train: tokens/s of train.py, against an eager float32 AdamW loop
 
-python bench.py gen: tokens/s of gen.py, against uncached decoding and transformers
+python bench.py gen: tokens/s of gen.py, against uncached decoding, transformers and llama.cpp
+
+python bench.py gen --against transformers,llama.cpp --checkpoint models/laptop800.pt: of your own
+model. Linux and Windows wheels of xllamacpp leave out AVX-512 and the like: compiled on the machine
+itself llama.cpp may be faster.
 
 python bench.py race --dataset chat --budget 10m: time to the plain loop's final loss
 
-Peak memory is of the whole process (on a GPU, of the device). --json prints to stdout.
+Peak memory is of the whole process, mapped files included (on a GPU, of the device; llama.cpp's of
+the process there, too). --json prints to stdout.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from jojo import speed
 from jojo.command import parse, read_toml, run, say
 from jojo.config import BenchConfig, TrainConfig, seconds
+from jojo.speed import apart
 
 REFERENCE_MEGABYTES = 200  # what tiktoken gets of a larger text: its rate stays the same
 RACE_EVAL_INTERVAL = 20  # steps: how finely the crossing is seen
@@ -40,6 +46,8 @@ def show(name: str, result: dict) -> None:
     parts = [f"{result[k]:,.4g} {unit}" for k, unit in units.items() if k in result]
     if "peak_memory_bytes" in result:
         parts.append(f"peak {result['peak_memory_bytes'] / 2**20:,.0f} MiB")
+    if len(each := result.get("each_tokens_per_second", [])) > 1:
+        parts.append(f"runs from {min(each):,.4g} to {max(each):,.4g}")
     say(f"{name:<34} {', '.join(parts)}")
 
 
@@ -50,8 +58,8 @@ def prepare(options: BenchConfig) -> dict:
         path, less = Path(folder) / "stories.txt", Path(folder) / "less.txt"
         b.sample_stories(path, options.megabytes, options.input)
         b.sample_stories(less, min(options.megabytes, REFERENCE_MEGABYTES), options.input)
-        ours = b.apart(b.prepare, path, True)
-        plain = b.apart(b.prepare, less, False)
+        ours = apart(b.prepare, path, True)
+        plain = apart(b.prepare, less, False)
     show("ours (tokie where it is right)", ours)
     show("tiktoken batches", plain)
     return compared(ours, {"tiktoken": plain}, "megabytes_per_second")
@@ -60,7 +68,7 @@ def prepare(options: BenchConfig) -> dict:
 def compared(ours: dict, others: dict[str, dict], by: str) -> dict:
     ratios = {name: ours[by] / other[by] for name, other in others.items()}
     for name, ratio in ratios.items():
-        say(f"{'':<34} {ratio:.2f} times {name}")
+        say(f"{'':<34} {ratio:.3g} times {name}")
     return {"ours": ours, **others, "ratios": ratios}
 
 
@@ -75,29 +83,27 @@ def train(options: BenchConfig) -> dict:
     from jojo import benchmarks as b
 
     config = settings(options)
-    ours = b.apart(b.train_ours, config, options.steps)
-    plain = b.apart(b.train_plain, config, options.steps)
+    ours = apart(b.train_ours, config, options.steps)
+    plain = apart(b.train_plain, config, options.steps)
     show("train.py", ours)
     show("eager float32 AdamW GPT-2 loop", plain)
     return compared(ours, {"plain loop": plain}, "tokens_per_second")
 
 
 def gen(options: BenchConfig) -> dict:
-    from jojo import benchmarks as b
-
-    others = {}
-    results = {
-        dtype: b.apart(b.gen_ours, options.preset, options.tokens, dtype)
-        for dtype in ("float16", "float32")
-    }
-    if importlib.util.find_spec("transformers"):
-        others["transformers bfloat16"] = b.apart(
-            b.gen_transformers, options.preset, options.tokens
-        )
-    others["uncached float32"] = b.apart(b.gen_uncached, options.preset, options.tokens)
-    for name, result in ({f"gen.py {d}": r for d, r in results.items()} | others).items():
+    measured, by = speed.measure(options), "tokens_per_second"
+    results = measured.pop("results")
+    for name, result in results.items():
         show(name, result)
-    return compared(results["float16"], others, "tokens_per_second")
+    (chosen, ours), *_ = results.items()
+    in_full = results.pop(speed.OURS)  # float32
+    others = {name: result for name, result in results.items() if name != chosen}
+    say(f"{chosen}, as it chooses by itself:")
+    found = compared(ours, others, by) | {"chosen": chosen, speed.OURS: in_full}
+    if alike := {name: others[name] for name in speed.ALIKE if name in others}:
+        say(f"{speed.OURS}:")
+        found["ratios_float32"] = compared(in_full, alike, by)["ratios"]
+    return found | measured
 
 
 def race(options: BenchConfig) -> dict:
@@ -105,9 +111,9 @@ def race(options: BenchConfig) -> dict:
 
     config = settings(options)
     budget = seconds(options.budget)
-    plain = b.apart(b.race_plain, config, budget)
+    plain = apart(b.race_plain, config, budget)
     show(f"plain loop, {options.budget}", plain)
-    ours = b.apart(b.race_ours, config, options.budget, plain["val_loss"])
+    ours = apart(b.race_ours, config, options.budget, plain["val_loss"])
     show(f"train.py, {options.budget}", ours)
     if ours["reached_seconds"] is None:
         say(f"train.py did not reach {plain['val_loss']:.4f}")

@@ -1,9 +1,8 @@
-"""Measurements of bench.py: ours and a plain reference, each in a fresh process, side by side."""
+"""What bench.py measures: ours and a plain reference. Generation: speed.py."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import statistics
 import tempfile
 import time
@@ -17,25 +16,8 @@ import torch.nn.functional as F
 
 from jojo import device
 from jojo.config import TrainConfig
-from jojo.export import hf
-from model import GPT, PRESETS, GPTConfig
 
 REFERENCE_RATE = 1e-3  # AdamW's peak rate of the plain loop: the better of 1e-3 and 3e-3
-
-
-def apart(function: Callable[..., dict], *arguments) -> dict:
-    """Call `function` in a process of its own; its peak memory is added to what it returns."""
-    pool = multiprocessing.get_context("spawn").Pool(1)
-    try:
-        return pool.apply(_with_peak, (function, arguments))
-    finally:
-        pool.close()
-        pool.join()
-
-
-def _with_peak(function: Callable[..., dict], arguments: tuple) -> dict:
-    result = function(*arguments)
-    return {**result, "peak_memory_bytes": device.choose().used_bytes()}
 
 
 # ---------------------------------------------------------------- prepare
@@ -231,85 +213,3 @@ def _timed(function: Callable, *arguments) -> float:
     t0 = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - t0
-
-
-# ---------------------------------------------------------------- gen
-
-
-def random_model(preset: str) -> GPT:
-    """A model of a preset's size with random weights everywhere, the same ones each time."""
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(**PRESETS[preset])).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if p.dim() > 1 and name != "wte.weight":
-                p.normal_(0.0, 0.02)
-    return model
-
-
-def gen_ours(preset: str, n_tokens: int, dtype: str) -> dict:
-    """Greedy tokens/s of gen.py's sampler, one sequence; and seconds to the first token."""
-    from jojo.sampling import SamplingOptions, for_inference, generate
-
-    machine = device.choose("auto", "auto")
-    model = random_model(preset).to(machine.device)
-    for_inference(model, getattr(torch, dtype))
-    options = SamplingOptions(temp=0.0, max_tokens=n_tokens)
-    prompt = list(range(100, 116))
-    times, ids = [time.perf_counter()], []
-    for drawn in generate(model, prompt, options, torch.Generator()):
-        times.append(time.perf_counter())
-        ids += drawn
-    steps = np.diff(times[1:])
-    return {
-        "tokens_per_second": (len(ids) - 1) / (times[-1] - times[1]),
-        "first_token_seconds": times[1] - times[0],
-        "median_token_seconds": float(np.median(steps)),
-        "tokens": len(ids),
-    }
-
-
-@torch.inference_mode()
-def gen_uncached(preset: str, n_tokens: int) -> dict:
-    """Float32 decoding that reads the whole text again for each token, as nanoGPT does.
-
-    Timed at nine lengths between the first and the last and integrated over all of them.
-    """
-    where = device.choose().device
-    model = random_model(preset).to(where)
-    lengths = np.linspace(16, 16 + n_tokens - 1, 9).astype(int)
-    seconds = []
-    for length in lengths:
-        ids = torch.randint(0, 50000, (1, int(length)), device=where)
-        seconds.append(min(_timed(model, ids) for _ in range(2)))
-    each = np.interp(np.arange(16, 16 + n_tokens), lengths, seconds)
-    return {"tokens_per_second": n_tokens / each.sum(), "tokens": n_tokens}
-
-
-@torch.inference_mode()
-def gen_transformers(preset: str, n_tokens: int) -> dict:
-    """transformers' generate on the same weights, bfloat16, greedy."""
-    where = device.choose().device
-    theirs = as_transformers(random_model(preset)).to(where, torch.bfloat16)
-    prompt = torch.arange(100, 116, device=where)[None]
-
-    def generate(n: int) -> None:
-        theirs.generate(prompt, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)
-
-    generate(2)  # warm up
-    short, long = _timed(generate, 1), _timed(generate, n_tokens)
-    return {"tokens_per_second": (n_tokens - 1) / (long - short), "tokens": n_tokens}
-
-
-def as_transformers(model: GPT):
-    """The transformers model with the weights of `model`."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.for_model(**hf.config_to_hf(model.config))
-    theirs = AutoModelForCausalLM.from_config(config).eval()
-    missing, unexpected = theirs.load_state_dict(
-        hf.state_to_hf(model.state_dict(), model.config), strict=False
-    )
-    assert not unexpected
-    assert set(missing) <= {"lm_head.weight"}  # a tied one
-    return theirs

@@ -485,8 +485,8 @@ class ConvertConfig:
     """NAME.gguf: for llama.cpp and Ollama. NAME.pt: a checkpoint of ours. Else a folder for Hugging
     Face."""
     type: str | None = None
-    """Of a GGUF file: f32, f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, q3_k_m, q2_k and more; by default
-    what its name ends in, as chat.q4_k_m.gguf does, else f16."""
+    """Of a GGUF file: f32, f16, bf16, q8_0, or (pip install cyllama) q6_k, q5_k_m, q4_k_m, q3_k_m,
+    q2_k and more; by default what its name ends in, as chat.q4_k_m.gguf does, else f16."""
     template: Literal["chatml", "person", "speaker", "text"] | None = None
     """How the model talks; by default as its source says, else it goes on with plain text."""
     base: str | None = None
@@ -514,16 +514,17 @@ class ConvertConfig:
         self.outfile = Path(os.path.expanduser(self.outfile))
         if self.create is not None:
             self.ollama = True
-        gguf = self.outfile.suffix == ".gguf"
+        suffix = self.outfile.suffix.lower()
+        gguf = suffix == ".gguf"
         if not gguf and (flag := "type" if self.type else "ollama" if self.ollama else None):
             raise ValueError(f"--{flag} is for GGUF files: --outfile NAME.gguf")
-        if self.adapter and self.outfile.suffix in (".gguf", ".pt"):
+        if self.adapter and suffix in (".gguf", ".pt"):
             raise ValueError("--adapter writes a folder of PEFT: --outfile NAME")
         if self.system is not None and not self.ollama:
             raise ValueError("--system stands in Ollama's Modelfile: add --ollama")
         if self.public and self.push is None:
             raise ValueError("--public is for --push OWNER/NAME: add that")
-        if self.push is not None and self.outfile.suffix == ".pt":
+        if self.push is not None and suffix == ".pt":
             raise ValueError("--push uploads what others can open: --outfile NAME or NAME.gguf")
 
 

@@ -9,6 +9,7 @@ an export that failed still stands.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from jojo.export.folder import must_be_free, whole_folder
 from jojo.files import must_have_room, scratch_file, whole_file, write_text
 from jojo.pretrained import Base
 from jojo.weights import hash_of
+from tokenizer import N_TOKENS
 
 OTHER_FORMATS = (".bin", ".ckpt", ".onnx", ".pth", ".safetensors", ".zip")
 
@@ -35,7 +37,7 @@ class Conversion:
 
     def __init__(self, config: ConvertConfig, command: str):
         self.config, self.command = config, command
-        self.path, self.suffix = config.outfile, config.outfile.suffix
+        self.path, self.suffix = config.outfile, config.outfile.suffix.lower()
         self.checks: list[proof.Check] = []
         self._check_place()
         if self.suffix == ".gguf":
@@ -47,10 +49,29 @@ class Conversion:
         if config.push is not None:
             push.check(config.push)
         self.found = self._open()
-        self.model, self.facts = self.found.model, self.found.facts
-        if config.template is not None:
-            self.facts = {**self.facts, "template": config.template}
+        told = self.found.adapter or self.found.facts
+        pretrained.check_not_base(self.path, config.source, told, config.base)
+        self._take(self.found)
+        self._check_model()
+
+    def _take(self, found: Base) -> None:
+        self.model, self.facts = found.model, found.facts
+        if self.config.template is not None:
+            self.facts = {**self.facts, "template": self.config.template}
         self.template = template_named(self.facts["template"]).name
+
+    def _check_model(self) -> None:
+        source, n = self.config.source, self.model.config.vocab_size
+        if not all(p.isfinite().all() for p in self.model.parameters()):
+            raise ValueError(
+                f"{source} holds weights that are no numbers: its training went astray, choose an "
+                "earlier checkpoint"
+            )
+        if n < N_TOKENS and self.suffix != ".pt":
+            raise ValueError(
+                f"{source} has {n:,} tokens, its vocabulary {N_TOKENS:,}: nothing else could read "
+                "or write text with it"
+            )
 
     @property
     def modelfile(self) -> Path:
@@ -58,6 +79,8 @@ class Conversion:
 
     def _check_place(self) -> None:
         path, overwrite = self.path, self.config.overwrite
+        if path.exists() and path.resolve() == Path(self.config.source).expanduser().resolve():
+            raise ValueError(f"{path} is what is converted: choose another --outfile")
         if self.suffix in OTHER_FORMATS:
             raise ValueError(f"{path}: name a file NAME.gguf or NAME.pt, or a folder")
         if file := next((p for p in path.parents if p.is_file()), None):
@@ -71,11 +94,16 @@ class Conversion:
                 raise ValueError(f"{target} is a folder: choose another --outfile")
             if target.exists() and not overwrite:
                 raise ValueError(f"{target} is there already: add --overwrite, or choose another")
+        if self.config.ollama and self.modelfile.exists() and not ollama.is_ours(self.modelfile):
+            raise ValueError(f"{self.modelfile} is not of Jojo: choose another folder")
 
     def _open(self) -> Base:
         """The source; with --adapter its base and, apart from it, the adapter."""
         source, path = self.config.source, Path(self.config.source).expanduser()
-        if path.is_file() and path.suffix != ".gguf" and nanogpt.is_one(checkpoint.read(path)):
+        pretrained.check_name(source)
+        if path.is_file() and nanogpt.is_one(checkpoint.read(path)):
+            if self.config.base is not None:
+                raise ValueError(f"{source} is no adapter and has no base: leave out --base")
             model, facts = nanogpt.open_checkpoint(path, self.config.template)
             return Base(model, facts, hash_of(model), source)
         found = pretrained.open_base(source, "cpu", self.config.base)
@@ -90,6 +118,7 @@ class Conversion:
             say(line)
         if self.config.create is not None:
             ollama.create(self.config.create, self.modelfile)
+            ollama.talk(self.config.create)
         if self.config.push is not None:
             say(f"uploaded to {self._push()}")
         return 0
@@ -111,10 +140,11 @@ class Conversion:
 
     def _adapter(self) -> None:
         with whole_folder(self.path, self.config.overwrite) as folder:
-            peft.write(self.found, folder)
-            self._prove(lambda: peft.prove(self.found, folder))
             usage = peft.usage(self.found, self.config.push or self.path.name)
-            self.model = pretrained.merged(self.found, self.config.source).model
+            peft.write(self.found, folder, self.template)
+            base = None if self.config.no_verify else peft.there(self.found)
+            self._take(pretrained.merged(self.found, self.config.source))
+            self._prove(lambda: peft.prove(base, self.model, self.template, folder))
             write_text(folder / push.CARD, self._card([peft.WEIGHTS], usage))
 
     def _gguf(self) -> None:
@@ -167,18 +197,17 @@ class Conversion:
 
     def _what_next(self) -> list[str]:
         """What was written, and the command to use it."""
-        if self.suffix == ".gguf":
-            how = "llama-cli -m" if template_named(self.template).is_chat else "llama-completion -m"
-            lines = [
-                f"wrote {self.path}, {self.path.stat().st_size / 1e6:,.1f} MB; {how} {self.path}"
-            ]
-            if self.config.ollama:
-                name = self.config.create or ollama.name_of(self.path)
-                lines += [f"wrote {self.modelfile}; run", *ollama.commands(self.modelfile, name)]
-            return lines
+        path = shlex.quote(str(self.path))
         if self.config.adapter:
-            return [f"wrote {self.path}; its README.md says how to load it"]
-        return [f"wrote {self.path}; python gen.py {self.path} --interactive"]
+            return [f"wrote {path}; its README.md says how to load it"]
+        if self.suffix != ".gguf":
+            return [f"wrote {path}; python gen.py {path} --interactive"]
+        lines = [f"wrote {path}, {self.path.stat().st_size / 1e6:,.1f} MB; llama-cli -m {path}"]
+        if self.config.ollama:
+            lines.append(f"wrote {shlex.quote(str(self.modelfile))}")
+        if self.config.ollama and self.config.create is None:
+            lines += ollama.commands(self.modelfile, ollama.name_of(self.path))
+        return lines
 
     def _push(self) -> str:
         files = [self.path] if self.suffix == ".gguf" else self.path

@@ -101,24 +101,9 @@ def _check_place(opened: Opened, path: Path) -> None:
         raise ValueError(f"{path} is a folder: choose another name")
     if file := next((p for p in path.parents if p.is_file()), None):
         raise ValueError(f"{path} cannot be saved to: {file} is a file, choose another place")
-    if any(path.resolve() == place.resolve() for place in _bases(opened)):
-        raise ValueError(
-            f"{path} is the base of the adapter {opened.source}, which needs it: choose another "
-            "place"
-        )
+    pretrained.check_not_base(path, opened.source, opened.facts, opened.base)
     if (path / "config.json").is_file() and not _is_ours(path):
         raise ValueError(f"{path} holds a model that Jojo did not write: choose another place")
-
-
-def _bases(opened: Opened) -> list[Path]:
-    """Where the base of an opened adapter may lie: as given, as written down, beside it."""
-    if opened.base is not None:
-        return [Path(os.path.expanduser(opened.base))]
-    named = opened.facts.get("base")
-    if not isinstance(named, dict):  # no adapter
-        return []
-    place = Path(str(named["source"]))
-    return [place, Path(opened.source).parent / place.name]
 
 
 def _is_ours(folder: Path) -> bool:

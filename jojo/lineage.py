@@ -3,9 +3,12 @@
     data = of_data(manifest)                # a dataset: licence, sources with hashes, sizes
     below = made_from("models/base.pt")     # a model to train further, and what that came from
     stages = stages_of(facts, data_dir)     # the same read again from a model's facts
+    facts = public_facts(facts)             # what of them a published file may hold
 
-Models are published, so nothing here tells the name of anybody's own files, of a person or of a
-folder of this machine.
+A checkpoint stays with who made it and keeps the names of its dataset and its base. What is
+published is made of `stages_of`, `public_facts` and `public_command`: they tell no folder of this
+machine, no file that was learned from, and where people's own files were learned from, or nobody
+knows what was, no name that somebody gave: those of datasets, runs and checkpoints hold people's.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from jojo import checkpoint
 from jojo.bins import Manifest, manifest_path
+from jojo.config import ChatbotConfig
 from jojo.files import is_plain_name
 from jojo.ownchats import RECIPE as OWN
 from jojo.pretrained import FILE_ENDINGS, HUB_ID, HUB_IDS, NAMES
@@ -33,7 +37,12 @@ LICENCES = (
 )
 WORDNETS = "wordnet-3.0-licence"  # not on the hub; it asks for no more than MIT's does
 BASES = {name: "Apache-2.0" if "distil" in name else "MIT" for name in HUB_IDS.values()}
+NAMELESS = "a checkpoint"
 HIDDEN = ("me", "system", "data_path", "text_file", "conversation_file")  # flags
+HARMLESS = {  # flags that take numbers, or one of a few words
+    *(f.name for f in fields(ChatbotConfig) if not re.search(r"\b(str|Path|bool)\b", f.type)),
+    *("device", "lora_targets", "time_budget"),
+}
 TUNED = re.compile(r"init_from|finetune|train_chatbot")  # in a command
 
 
@@ -41,7 +50,7 @@ TUNED = re.compile(r"init_from|finetune|train_chatbot")  # in a command
 class Stage:
     """A model and its data, as far as they are known; without `source` the one in question."""
 
-    source: str | None  # owner/name of the hub, or a file's name
+    source: str | None  # owner/name of the hub, a file's name, or NAMELESS
     data: dict | None  # as `of_data` makes it; what other people wrote may be of any types
 
     @property
@@ -55,10 +64,16 @@ class Stage:
         """Whether it learned from files of whoever trained it."""
         return OWN.licence in self.licence
 
+    @property
+    def is_private(self) -> bool:
+        """Whether names that somebody gave are to be kept back: what it learned from is somebody's
+        own, or not known."""
+        return self.is_own or not (self.licence or HUB_ID.fullmatch(self.source or ""))
+
 
 def of_data(manifest: Manifest) -> dict:
     """What is worth telling of a dataset; of people's own files their hashes, not their names."""
-    own = OWN.licence in manifest.licence
+    own = OWN.licence in manifest.licence or not manifest.licence
     quality = manifest.notes.get("quality") or {}
     return {
         "name": "" if own else manifest.name,
@@ -82,14 +97,27 @@ def _nameless(source: str) -> str:
 
 def made_from(source: str) -> list[dict]:
     """A model to train further, and what that one was made from, newest first: plain values."""
-    from jojo.export import hf
-
-    path = Path(source).expanduser()
-    is_folder = (path / "config.json").is_file()
-    facts = checkpoint.load(path) if path.is_file() else hf.facts(path) if is_folder else {}
+    facts = _facts_of(source)
     kept = ("data",) if "data" in facts else ("dataset", "data_hash")
     known = {name: facts[name] for name in kept if name in facts}
     return [{"source": public_name(source), **known}, *_below(facts)]
+
+
+def _facts_of(source: str) -> dict:
+    """What is known of a model; of one of the hub only if it is on this machine."""
+    from jojo.export import hf
+
+    path, hub_id = Path(source).expanduser(), public_name(source)
+    if path.is_file():
+        return checkpoint.load(path)
+    if (path / "config.json").is_file():
+        return hf.facts(path)
+    if HUB_ID.fullmatch(hub_id):
+        from huggingface_hub import try_to_load_from_cache
+
+        if isinstance(config := try_to_load_from_cache(hub_id, "config.json"), str):
+            return hf.facts(Path(config).parent)
+    return {}
 
 
 def _below(facts: dict) -> list[dict]:
@@ -98,10 +126,10 @@ def _below(facts: dict) -> list[dict]:
     if isinstance(base := facts.get("base"), dict):  # of an adapter
         return [{"source": public_name(str(base.get("source")))}]
     # an older checkpoint tells it by its command alone
-    return [{"source": "another model"}] if TUNED.search(str(facts.get("command"))) else []
+    return [{"source": NAMELESS}] if TUNED.search(str(facts.get("command"))) else []
 
 
-def stages_of(facts: dict, data_dir: Path, source: str = "") -> list[Stage]:
+def stages_of(facts: dict, data_dir: Path | None, source: str = "") -> list[Stage]:
     """The model that `facts` are of, opened from `source`, and what it was made from."""
     found = [Stage(None, _data_of(facts, data_dir))]
     for stage in _below(facts):
@@ -109,18 +137,24 @@ def stages_of(facts: dict, data_dir: Path, source: str = "") -> list[Stage]:
     name = public_name(source)
     if len(found) == 1 and not found[0].data and HUB_ID.fullmatch(name):
         return [Stage(name, None)]  # not trained here
+    if any(stage.is_private for stage in found):
+        return [found[0], *(replace(s, source=_unnamed(s.source)) for s in found[1:])]
     return found
 
 
-def _data_of(facts: dict, data_dir: Path) -> dict | None:
-    """What is known of the data; of older checkpoints from the manifest, if it is there yet."""
+def _unnamed(source: str) -> str:
+    return source if HUB_ID.fullmatch(source) else NAMELESS
+
+
+def _data_of(facts: dict, data_dir: Path | None) -> dict | None:
+    """What is known of the data; of older checkpoints from the manifest, if it is in `data_dir`."""
     data, name, digest = (facts.get(x) for x in ("data", "dataset", "data_hash"))
     if isinstance(data, dict):
         return data
-    if not isinstance(name, str) or not isinstance(digest, str):
+    if not isinstance(digest, str):
         return None
-    path = manifest_path(name, data_dir)
-    if is_plain_name(name) and path.is_file():
+    is_name = data_dir is not None and isinstance(name, str) and is_plain_name(name)
+    if is_name and (path := manifest_path(name, data_dir)).is_file():
         try:
             manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
             manifest.check()
@@ -128,7 +162,7 @@ def _data_of(facts: dict, data_dir: Path) -> dict | None:
                 return of_data(manifest)
         except (TypeError, ValueError, AttributeError):  # no manifest: as if it were gone
             pass
-    return {"name": name, "sha256": dict(zip(("train", "val"), digest.split("-"), strict=False))}
+    return {"sha256": dict(zip(("train", "val"), digest.split("-"), strict=False))}
 
 
 def strictest(licences: Sequence[str]) -> str | None:
@@ -143,6 +177,17 @@ def strictest(licences: Sequence[str]) -> str | None:
 # ---------------------------------------------------------------- what may be shown
 
 
+def public_facts(facts: dict) -> dict:
+    """`facts` of a model without names that may tell of somebody. Of an older checkpoint, which
+    does not tell its data's licence, none is kept."""
+    stages = stages_of(facts, None)
+    if not any(stage.is_private for stage in stages):
+        return facts
+    below = [{"source": s.source} | ({"data": s.data} if s.data else {}) for s in stages[1:]]
+    kept = {name: value for name, value in facts.items() if name not in ("run", "dataset")}
+    return kept | ({"made_from": below} if below or "made_from" in facts else {})
+
+
 def public_name(source: str) -> str:
     """owner/name of the hub, or the last name of a path."""
     path = Path(source).expanduser()
@@ -152,22 +197,26 @@ def public_name(source: str) -> str:
     return source if on_hub else re.split(r"[/\\]", source.rstrip("/\\"))[-1]
 
 
-def public_command(command: str) -> str:
-    """A command line without what people wrote, their files and the folders of a machine."""
+def public_command(command: str, is_private: bool = False) -> str:
+    """A command line without what people wrote, their files and the folders of a machine; a
+    private one without any name."""
     try:
         words = shlex.split(command)
     except ValueError:  # not written by us
         return ""
     shown: list[str] = []
     hidden = False
-    for word in words:
+    for i, word in enumerate(words):
         if flag := re.match(r"--?([A-Za-z][\w-]*)(?:=|$)", word):
-            hidden = flag[1].replace("-", "_") in HIDDEN
+            name = flag[1].replace("-", "_")
+            hidden = name in HIDDEN or (is_private and name not in HARMLESS)
         start = flag[0] if flag else ""
         value = word[len(start) :]
         value = "..." if hidden and value else _without_folders(value)
         if start or not hidden or shown[-1] != "...":
             shown.append(start + value)
+        if is_private and i and value:  # python train.py, and no more without a flag before it
+            hidden = True
     return shlex.join(shown)
 
 

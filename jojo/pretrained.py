@@ -142,9 +142,9 @@ def read_config(source: str) -> GPTConfig:
         from jojo import checkpoint
 
         return checkpoint.config_of(checkpoint.load(path), path)
-    from jojo.export import hf
+    from jojo.export import hf_config
 
-    return hf.read_config(folder_of(source)[0])
+    return hf_config.read_config(folder_of(source)[0])
 
 
 def folder_of(source: str) -> tuple[Path, str]:
@@ -183,10 +183,10 @@ def _open_checkpoint(path: Path, device, base: str | None, seen: tuple[Path, ...
 
 
 def _open_folder(folder: Path, device, source: str) -> Base:
-    from jojo.export import hf, hf_tokenizer
+    from jojo.export import hf, hf_config, hf_tokenizer
     from jojo.weights import build
 
-    config = hf.read_config(folder)
+    config = hf_config.read_config(folder)
     vocabulary = hf_tokenizer.read_vocabulary(folder, config.vocab_size)
     facts = hf.facts(folder)
     if vocabulary.dropped:
@@ -279,3 +279,22 @@ def of_adapter(content: dict) -> LoRA:
     how = content["lora"]
     alpha, dropout = float(how["alpha"]), float(how["dropout"])
     return LoRA(int(how["rank"]), alpha, dropout, tuple(map(str, how["targets"])))
+
+
+def check_not_base(path: Path, source: str, facts: dict, base: str | None) -> None:
+    """ValueError where `path` is what the adapter at `source` was trained on, which it needs.
+
+    `facts`: what the adapter tells; `base`: where its base was said to lie.
+    """
+    named = facts.get("base")
+    if base is not None:
+        places = [_path_of(base)]
+    elif isinstance(named, dict):
+        place = Path(str(named.get("source")))
+        places = [place, _path_of(source).parent / place.name]
+    else:  # no adapter
+        places = []
+    if any(path.resolve() == place.resolve() for place in places):
+        raise ValueError(
+            f"{path} is the base of the adapter {source}, which needs it: choose another place"
+        )

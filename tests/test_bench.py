@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
-from jojo import benchmarks
-from jojo.config import TrainConfig
+from jojo import benchmarks, checkpoint, speed
+from jojo.config import BenchConfig, TrainConfig
+from jojo.export import hf
 from jojo.files import ROOT
 
 TINY = {"preset": "tiny", "n_layer": 1, "n_embd": 32, "n_head": 2, "block_size": 32}
@@ -48,22 +49,108 @@ def test_the_race_tells_when_the_plain_loops_loss_was_reached(config):
     assert benchmarks.race_ours(config, "3s", 0.0)["reached_seconds"] is None
 
 
-def test_generation_is_measured_beside_its_references():
-    for measured in (
-        benchmarks.gen_ours("tiny", 8, "float32"),
-        benchmarks.gen_uncached("tiny", 8),
-        benchmarks.gen_transformers("tiny", 8),
-    ):
-        assert measured["tokens_per_second"] > 0
-        assert measured["tokens"] == 8
+@pytest.fixture
+def generation(tiny_model, tmp_path, monkeypatch):
+    """Measures a tiny chat model; all but llama.cpp in this process, which is quicker."""
+    monkeypatch.setattr(speed, "apart", lambda function, *arguments: function(*arguments))
+
+    def measure(against: str | None, tokens: int = 12, **changes) -> dict:
+        path, model = tmp_path / "tiny.pt", tiny_model(**changes)
+        checkpoint.save(path, checkpoint.model_content(model, template="chatml"))
+        options = {"checkpoint": str(path), "against": against, "tokens": tokens, "repeats": 1}
+        return speed.measure(BenchConfig(what="gen", **options))
+
+    return measure
+
+
+def rates(measured: dict) -> dict[str, float]:
+    return {name: run["tokens_per_second"] for name, run in measured["results"].items()}
+
+
+def test_generation_is_measured_beside_itself_uncached(generation):
+    found = rates(generation("uncached"))
+    assert {"gen.py float32", "uncached float32"} <= set(found)
+    assert min(found.values()) > 0
+
+
+def test_generation_is_measured_beside_transformers(generation):
+    pytest.importorskip("transformers")
+    measured = generation("transformers")
+    assert {"transformers float32", "transformers bfloat16"} <= set(rates(measured))
+    assert measured["same_tokens"] == {"transformers float32": 12}
+
+
+def test_generation_is_measured_beside_llama_cpp(generation, capsys):
+    pytest.importorskip("xllamacpp")
+    measured = generation("llama.cpp")  # rows of 48, which q8_0 cannot pack
+    theirs = {n: run for n, run in measured["results"].items() if n.startswith("llama.cpp")}
+    assert set(theirs) == {"llama.cpp f32", "llama.cpp f16"}
+    assert min(run["tokens_per_second"] for run in theirs.values()) > 0
+    assert min(run["peak_memory_bytes"] for run in theirs.values()) > 1 << 20
+    assert measured["same_tokens"] == {"llama.cpp f32": 12}
+    said = capsys.readouterr().err
+    assert "llama.cpp q8_0 left out: q8_0 packs 32 numbers" in said
+    assert "llama.cpp f32 chose the tokens of gen.py float32: all 12" in said
+
+
+def test_no_more_is_generated_than_the_context_holds(generation, capsys):
+    measured = generation("uncached", tokens=512)  # of 64
+    assert 0 < measured["tokens"] < 64
+    assert "512 tokens after a prompt of" in capsys.readouterr().err
+
+
+def test_what_cannot_run_a_model_is_left_out_or_refused(generation, complaint, capsys):
+    pytest.importorskip("transformers")
+    pytest.importorskip("xllamacpp")
+    for against in ("transformers", "llama.cpp"):
+        why = complaint(generation, against, vocab_size=300)
+        assert why.startswith(f"--against {against}: the model has 300 rows")
+    assert "tanh" in complaint(generation, "llama.cpp", arch="gpt2", gelu="exact")
+    assert set(rates(generation(None, vocab_size=300))) >= {speed.OURS, "uncached float32"}
+    assert "transformers, llama.cpp left out: the model has 300 rows" in capsys.readouterr().err
+
+
+def test_unknown_and_missing_programs_are_named(complaint, monkeypatch, capsys):
+    for against in ("lama.cpp", "", "transformers,"):
+        assert "none of uncached, transformers, llama.cpp" in complaint(speed.programs, against)
+    monkeypatch.setattr(speed, "find_spec", lambda name: None if name == "xllamacpp" else True)
+    assert complaint(speed.programs, "llama.cpp").endswith("pip install xllamacpp")
+    assert speed.programs(None) == ["uncached", "transformers"]
+    assert "pip install xllamacpp" in capsys.readouterr().err
+    assert speed.programs("transformers, uncached") == ["transformers", "uncached"]
+
+
+def test_the_process_that_measures_stays_small():
+    """What it holds would count as held by llama.cpp, too."""
+    code = "import sys, jojo.speed; assert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @torch.inference_mode()
 def test_the_model_that_transformers_runs_is_the_same():
-    model = benchmarks.random_model("tiny")
+    model = speed.random_model("tiny")
     ids = torch.arange(100, 116)[None]
-    theirs = benchmarks.as_transformers(model)
+    theirs = hf.as_transformers(model)
     torch.testing.assert_close(theirs(ids).logits, model(ids), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_command_compares_with_every_program():
+    pytest.importorskip("transformers")
+    pytest.importorskip("xllamacpp")
+    flags = ["--preset", "tiny", "--tokens", "8", "--repeats", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench.py"), "gen", *flags],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    measured = json.loads(done.stdout)
+    assert measured["ours"]["peak_memory_bytes"] > 0
+    for name in ("uncached float32", "transformers bfloat16", "llama.cpp q8_0"):
+        assert measured["ratios"][name] > 0
+        assert f"times {name}" in done.stderr
+    assert set(measured["ratios_float32"]) == {"transformers float32", "llama.cpp f32"}
 
 
 @pytest.mark.slow

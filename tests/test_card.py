@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 
 from jojo import chatml, checkpoint, lineage, pretrained
 from jojo.bins import DatasetWriter, manifest_path, open_dataset
@@ -137,10 +137,9 @@ def test_the_card_of_an_adapter(small):
     below = [{"source": "openai-community/gpt2"}]
     facts = data() | {"made_from": below}
     files = ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]
-    text, meta = written(small(), facts, files)
+    _, meta = written(small(), facts, files)
     assert (meta.library_name, meta.base_model) == ("peft", "openai-community/gpt2")
     assert (meta.license, meta.tags[-1]) == ("mit", "lora")
-    assert 'PeftModel.from_pretrained(model, "chat")' in section(text, "Use")
     facts = {"template": "chatml", **facts}
     text = card(small(), facts, "c", "c.pt", files, Path(), usage="Ask Bob.")
     assert section(text, "Use") == "\nAsk Bob.\n"
@@ -260,23 +259,76 @@ def test_own_files_are_not_named(tmp_path, capsys):
     data_dir = own_dataset(tmp_path / "home" / "Bob" / "data")
     command = shlex.join(
         [
-            *("python", "train.py", "--me", "Bob", "--data_path", "WhatsApp Chat with Bob.zip"),
-            *("Anna/", "--system=You are Bob", "--out_dir", str(tmp_path), "--max_iters", "2"),
+            *("python", "train.py", "Anna.toml", "--dataset", "mum-chats", "--run_name=Bobs-bot"),
+            *("--me", "Bob", "--data_path", "WhatsApp Chat with Bob.zip", "Anna/"),
+            *("--system=You are Bob", "--out_dir", str(tmp_path), "--max_iters", "2"),
         ]
     )
-    path = trained(data_dir, tmp_path / "home" / "m", "mum-chats", command, run_name="bot", **SMALL)
+    where = tmp_path / "home" / "m"
+    path = trained(data_dir, where, "mum-chats", command, run_name="Bobs-bot", **SMALL)
     model, facts = pretrained.load_model(str(path))
     text, meta = written(model, facts, data_dir=data_dir, source=str(path), name="bot")
-    assert not [word for word in (*PERSONAL, str(tmp_path), str(Path.home())) if word in text]
+    hf.save_folder(model, tmp_path / "bot", "chatml", facts)
+    config = (tmp_path / "bot" / "config.json").read_text()
+    assert facts["data"]["sha256"]["train"] in config
+    for published in (text, config):
+        hidden = (*PERSONAL, str(tmp_path), str(Path.home()))
+        assert not [word for word in hidden if word in published]
     told = section(text, "Data")
     assert "the author's own files" in told
     assert "- from `a file sha256:00ff`\n- from `a folder`" in told
     assert "share it only if those who wrote them agree" in text
     assert meta.license == "unknown"
-    assert "--max_iters 2" in text
-    assert "`bot2.pt`" in text
-    known = json.dumps({n: facts[n] for n in ("data", "made_from")})  # which a config.json may hold
-    assert not [word for word in PERSONAL if word in known]
+    made = section(text, "How it was made")
+    assert "Exported from a checkpoint," in made
+    assert "\npython train.py ... --dataset ... --run_name=... --me ..." in made
+    assert "--max_iters 2\n" in made
+
+
+def test_own_files_below_a_public_dataset_are_not_named(tiny_dataset, tmp_path):
+    data_dir, base = own_dataset(tiny_dataset()), tmp_path / "m"
+    first = trained(data_dir, base, "mum-chats", run_name="Bob", **SMALL)
+    command = "python train.py --dataset tiny --run_name after-Bob --init_from m/Bob2.pt"
+    second = trained(data_dir, base, "tiny", command, init_from=str(first), run_name="after-Bob")
+    model, facts = pretrained.load_model(str(second))
+    hf.save_folder(model, tmp_path / "bot", "chatml", facts)
+    text, _ = written(model, facts, source=str(second))
+    for published in (text, (tmp_path / "bot" / "config.json").read_text()):
+        assert "made up" in published  # the data that is public
+        assert not [word for word in PERSONAL if word in published]
+    assert "What a checkpoint learned from: the author's own files" in text
+    below = hf.facts(tmp_path / "bot")["made_from"]
+    assert below == [facts["made_from"][0] | {"source": "a checkpoint"}]
+    again, _ = written(model, hf.facts(tmp_path / "bot"), source=str(tmp_path / "bot"))
+    assert section(again, "Data") == section(text, "Data")
+
+
+def test_public_names_are_kept(tiny_dataset, tmp_path):
+    data_dir, command = tiny_dataset(), "python train.py --dataset tiny --run_name wee"
+    path = trained(data_dir, tmp_path, "tiny", command, run_name="wee", **SMALL)
+    model, facts = pretrained.load_model(str(path))
+    hf.save_folder(model, tmp_path / "out", "chatml", facts)
+    assert {"run": "wee", "dataset": "tiny"}.items() <= hf.facts(tmp_path / "out").items()
+    made = section(written(model, facts, source=str(path))[0], "How it was made")
+    assert "`wee2.pt`" in made
+    assert command in made
+
+
+def test_names_of_data_that_is_not_known_are_kept_back(tiny_dataset, small, tmp_path):
+    data_dir = tiny_dataset()
+    known = {"dataset": "tiny", "data_hash": open_dataset("tiny", data_dir).manifest.hash}
+    gone = {"dataset": "Anna", "data_hash": "0a-0b", "run": "Anna"}
+    gone["command"] = "python train.py --dataset Anna --seed 5"
+    below = gone | {"made_from": [gone | {"source": "Anna5.pt"}]}
+    for number, facts in enumerate((gone, below, {"dataset": "Anna", "run": "Anna"})):
+        hf.save_folder(small(), tmp_path / f"out{number}", "chatml", facts)
+        text, _ = written(small(), facts, data_dir=data_dir, source="models/Anna5.pt")
+        assert "Anna" not in text + (tmp_path / f"out{number}" / "config.json").read_text()
+    assert "--seed 5" in written(small(), gone)[0]
+    known["command"] = "python train.py --dataset tiny"
+    text, _ = written(small(), known, data_dir=data_dir, source="models/tiny5.pt")
+    assert "Exported from `tiny5.pt`" in text
+    assert "--dataset tiny" in text
 
 
 def test_own_files_in_a_mixture_are_not_named(tmp_path):
@@ -313,6 +365,24 @@ def test_commands_are_shown_without_people_and_folders(command, expected):
     assert lineage.public_command(command) == (command if expected is None else expected)
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python train.py config/laptop.toml --max_iters 9", "python train.py ... --max_iters 9"),
+        ("python train.py --resume a.toml --seed=5 b --lora-rank 4 c d", None),
+        ("python convert.py Anna.pt --outfile m/anna.pt", "python convert.py ... --outfile ..."),
+        (
+            "x y --dataset a --arch gpt2 --init_from b",
+            "x y --dataset ... --arch gpt2 --init_from ...",
+        ),
+        ("x y --new_flag a --me b --save_path=c", "x y --new_flag ... --me ... --save_path=..."),
+    ],
+)
+def test_private_commands_are_shown_without_names(command, expected):
+    expected = expected or "python train.py --resume ... --seed=5 ... --lora-rank 4 ..."
+    assert lineage.public_command(command, is_private=True) == expected
+
+
 # ---------------------------------------------------------------- what a checkpoint keeps
 
 
@@ -339,9 +409,13 @@ def test_a_checkpoint_tells_what_it_was_made_from(tiny_dataset, tmp_path, capsys
 
     model, facts = pretrained.load_model(str(third))
     text, _ = written(model, facts, source=str(third))
-    assert "`b2.pt`, trained further with Jojo" in text
+    assert "a checkpoint, trained further with Jojo" in text
     told = section(text, "Data")
-    assert told.index("`b2.pt` learned from: the author's own") < told.index("`tiny2.pt` learned")
+    own, public = (f"What a checkpoint learned from: {x}" for x in ("the author's own", "`tiny`"))
+    assert told.index(own) < told.index(public)
+    fourth = trained(data_dir, out, "tiny", init_from=str(first), run_name="d")
+    model, facts = pretrained.load_model(str(fourth))
+    assert "`tiny2.pt`, trained further with Jojo" in written(model, facts)[0]
 
 
 def test_a_killed_run_tells_the_same(tiny_dataset, tmp_path, monkeypatch):
@@ -367,7 +441,7 @@ def test_older_checkpoints_find_their_manifest(tiny_dataset, tmp_path, small):
     digests = manifest.hash.split("-")
     for changes in ({"data_hash": "-".join(digests[::-1])}, {"dataset": "gone"}):
         told = section(written(small(), facts | changes, data_dir=data_dir)[0], "Data")
-        assert (changes.get("dataset") or "`tiny`") in told
+        assert "learned from: not known; licence: not known" in told
         assert all(digest in told for digest in digests)
         assert "made up" not in told
     manifest_path("tiny", data_dir).write_text("[]")
@@ -381,11 +455,19 @@ def test_nothing_held_out_is_not_called_validation(small):
     assert "validation" not in text
 
 
-def test_a_base_that_is_a_folder_or_of_the_hub(small, tmp_path):
-    facts = {"dataset": "tiny", "made_from": "?"}
+def test_a_base_that_is_a_folder_or_of_the_hub(small, tmp_path, monkeypatch):
+    facts = data() | {"dataset": "talks", "made_from": "?"}
     hf.save_folder(small(), tmp_path / "chat", "chatml", facts)
-    assert lineage.made_from(str(tmp_path / "chat")) == [{"source": "chat", "dataset": "tiny"}]
-    assert lineage.made_from("a/b") == [{"source": "a/b"}]
+    stage = {"source": "chat", "data": facts["data"]}
+    assert lineage.made_from(str(tmp_path / "chat")) == [stage]
+    assert lineage.made_from("a/b") == [{"source": "a/b"}]  # and nothing is downloaded
+    cache = tmp_path / "cache" / "models--ada--tsuki"
+    facts = data() | {"made_from": [stage]}
+    hf.save_folder(small(), cache / "snapshots" / "0a", "chatml", facts)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("0a")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache.parent))
+    assert lineage.made_from("ada/tsuki") == [stage | {"source": "ada/tsuki"}, stage]
     path = tmp_path / "old.pt"  # an adapter of an older version
     base = {"source": "/home/bob/base.pt", "hash": "0"}
     checkpoint.save(path, checkpoint.model_content(small(), template="text") | {"base": base})

@@ -68,7 +68,7 @@ def test_a_folder_for_transformers(models, convert):
     from transformers import pipeline
 
     said = convert(models / "chatml90.pt", "--outfile", "chat")
-    assert said.count("  same  ") == 5
+    assert said.count("  same  ") == 7
     assert "DIFFERS" not in said
     chat = pipeline("text-generation", "chat", device="cpu")
     reply = chat(TALK, max_new_tokens=20)[0]["generated_text"][-1]["content"]
@@ -81,7 +81,7 @@ def test_a_folder_for_transformers(models, convert):
 @pytest.mark.parametrize("template", ["chatml", "person"])
 def test_a_chat_in_llamacpp_stops_by_itself(template, models, convert):
     said = convert(models / f"{template}90.pt", "--outfile", "chat.gguf")
-    assert said.count("  same  ") == 5
+    assert said.count("  same  ") == 7
     assert "f16" in said
     (reply,) = llamacpp.observe(Path("chat.gguf"), [], 40, talks=[TALK], n_threads=1).replies
     assert (reply[0].strip(), reply[1]) == (SAID, "stop")
@@ -89,7 +89,7 @@ def test_a_chat_in_llamacpp_stops_by_itself(template, models, convert):
 
 def test_a_text_model_in_llamacpp(models, convert):
     said = convert(models / "text90.pt", "--outfile", "text.bf16.gguf")
-    assert said.count("  same  ") == 3
+    assert said.count("  same  ") == 5
     prompt = tokenizer.encode(SAID[:4])
     (written,) = llamacpp.observe(Path("text.bf16.gguf"), [prompt], 9, n_threads=1).continuations
     assert tokenizer.decode(written.ids[:-1]) == SAID[4:]
@@ -125,7 +125,8 @@ def test_the_guides_line_makes_a_k_quant(tiny_model, convert):
 )
 def test_there_and_back_the_weights_are_identical(shape, tiny_model, convert):
     model = tiny_model(vocab_size=50304, **shape)
-    content = checkpoint.model_content(model, template="chatml", step=7, run="r", dataset="d")
+    known = {"step": 7, "run": "r", "dataset": "d", "data": {"licence": "MIT"}}
+    content = checkpoint.model_content(model, template="chatml", **known)
     checkpoint.save(Path("first.pt"), content)
     convert("first.pt", "--outfile", "folder")
     said = convert("folder", "--outfile", "second.pt")
@@ -149,21 +150,33 @@ def test_an_adapter_merged_and_by_itself(models, tiny_model, convert, fails):
             if p.requires_grad:
                 p += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
     named = {"source": base.source, "hash": base.hash}
-    checkpoint.save(Path("a.pt"), checkpoint.model_content(model, template="chatml", base=named))
+    known = {"step": 7, "data": {"name": "chats", "licence": "CC BY-NC 4.0"}}
+    content = checkpoint.model_content(model, template="chatml", base=named, **known)
+    checkpoint.save(Path("a.pt"), content)
     merged = pretrained.load_model("a.pt")[0]
     convert("a.pt", "--outfile", "merged")
-    again = hf.read_state(Path("merged"))
-    assert torch.equal(again["h.0.attn.q_proj.weight"], merged.h[0].attn.q_proj.weight)
+    again = pretrained.load_model("merged")[0]
+    assert weights.hash_of(again) == weights.hash_of(merged)
     pytest.importorskip("peft")
     said = convert("a.pt", "--outfile", "alone", "--adapter")
     assert "merged there" in said
     assert {p.name for p in Path("alone").iterdir()} >= {
         *("adapter_config.json", "adapter_model.safetensors", "README.md")
     }
-    assert "PeftModel.from_pretrained" in Path("alone/README.md").read_text()
+    card = Path("alone/README.md").read_text()
+    assert "PeftModel.from_pretrained" in card
+    assert "cc-by-nc-4.0" in card
+    assert "| steps trained | 7 |" in card
     convert("a.pt", "--outfile", "alone", "--adapter", "--overwrite")
+    config = Path("alone/tokenizer_config.json")
+    convert("a.pt", "--outfile", "lines", "--adapter", "--template", "speaker")
+    assert "<speaker2>" in Path("lines/tokenizer_config.json").read_text()
+    assert "<speaker2>" not in config.read_text()
     line = fails(models / "chatml90.pt", "--outfile", "x", "--adapter")
     assert "leave out --adapter" in line
+    shutil.copy(models / "chatml90.pt", "beside.pt")
+    flags = ("--outfile", "beside.pt", "--overwrite", "--base", "beside.pt")
+    assert "is the base of the adapter" in fails("a.pt", *flags)
 
 
 def nanogpt(model) -> dict:
@@ -237,7 +250,7 @@ def test_a_wrong_checkpoint_is_removed(models, fails, monkeypatch):
         return state
 
     monkeypatch.setattr(checkpoint, "export_state", wrong)
-    assert "weights in jojo" in fails(models / "chatml90.pt", "--outfile", "out.pt")
+    assert "weights read back in jojo" in fails(models / "chatml90.pt", "--outfile", "out.pt")
 
 
 def test_without_the_proof_nothing_is_asked(models, convert, spoiled):
@@ -258,7 +271,8 @@ def test_what_is_not_installed_is_skipped_and_named(target, install, models, con
     for module in (proof, llamacpp):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     said = convert(models / "chatml90.pt", "--outfile", target)
-    assert f"not installed: pip install {install}" in said
+    assert "skipped, it is not installed: pip install" in said
+    assert install in said
     assert Path(target).exists()
 
 
@@ -270,6 +284,12 @@ def test_what_is_there_stays(target, models, convert, fails):
     convert(models / "chatml90.pt", "--outfile", target, "--no_verify")
     assert "--overwrite" in fails(models / "chatml90.pt", "--outfile", target)
     convert(models / "chatml90.pt", "--outfile", target, "--no_verify", "--overwrite")
+
+
+def test_what_is_converted_is_not_replaced(models, convert, fails, tmp_path):
+    convert(models / "chatml90.pt", "--outfile", "folder", "--no_verify")
+    for source in ("folder", models / "chatml90.pt"):
+        assert "is what is converted" in fails(source, "--outfile", source, "--overwrite")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -339,13 +359,58 @@ def test_flags_that_do_not_go_together(flags, named, models, convert, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_are_no_numbers(tiny_model, fails, tmp_path):
+    model = tiny_model(vocab_size=50304)
+    with torch.no_grad():
+        model.ln_f.weight[3] = torch.nan
+    checkpoint.save(tmp_path / "bad.pt", checkpoint.model_content(model, template="chatml"))
+    for target in TARGETS:
+        assert "no numbers" in fails("bad.pt", "--outfile", target)
+
+
+def test_a_vocabulary_that_is_too_small(tiny_model, fails, tmp_path):
+    content = checkpoint.model_content(tiny_model(vocab_size=512), template="text")
+    checkpoint.save(tmp_path / "small.pt", content)
+    for target in ("out", "out.gguf"):
+        assert "has 512 tokens" in fails("small.pt", "--outfile", target)
+
+
+@pytest.mark.parametrize("block_size", [2, 4, 16, 24, 32])
+def test_short_contexts(block_size, tiny_model, convert, tmp_path):
+    model = tiny_model(vocab_size=50304, block_size=block_size)
+    checkpoint.save(tmp_path / "short.pt", checkpoint.model_content(model, template="chatml"))
+    for target in ("out", "out.gguf"):
+        assert "DIFFERS" not in convert("short.pt", "--outfile", target)
+
+
+@torch.no_grad()
+def test_replies_cut_off_inside_a_character(tiny_model, convert, tmp_path):
+    """A model that says nothing but a sign of three tokens."""
+    sign = tokenizer.encode("鬱")
+    assert len(sign) == 3
+    model = tiny_model(n_layer=1, vocab_size=50304)
+    for name, p in model.named_parameters():
+        if p.dim() > 1 and name != "wte.weight":
+            p.zero_()
+    model.wte.weight.zero_()
+    model.wte.weight[:, 5] = 1.0
+    for i, token in enumerate(sign):
+        model.wte.weight[token, 5], model.wte.weight[token, i] = 0.0, 1.0
+        model.lm_head.weight[sign[(i + 1) % 3], i] = 10.0
+    model.lm_head.weight[sign[0], 5] = 10.0
+    checkpoint.save(tmp_path / "sign.pt", checkpoint.model_content(model, template="chatml"))
+    assert "not given" in convert("sign.pt", "--outfile", "out.gguf")
+
+
 def test_sources_that_are_no_model(models, fails, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "old.gguf").write_bytes(b"GGUF")
+    (tmp_path / "x.safetensors").write_bytes(b"x")
     for source, named in {
         "empty": "no config.json",
         "text.pt": "no checkpoint",
+        "x.safetensors": "neither a checkpoint (.pt) nor a folder",
         "missing.pt": "does not exist",
         "old.gguf": "neither a checkpoint (.pt) nor a folder",
         "nothing-like-it": "unknown model",
@@ -371,12 +436,20 @@ def test_a_modelfile_beside_the_gguf(models, convert, fails):
     assert "Modelfile is there already" in line
 
 
+def test_a_modelfile_of_somebody_else_stays(models, fails):
+    Path("Modelfile").write_text("FROM llama3\n")
+    line = fails(models / "chatml90.pt", "--outfile", "c.gguf", "--ollama", "--overwrite")
+    assert "not of Jojo" in line
+
+
 def test_ollama_makes_the_model(models, convert, monkeypatch):
     made = []
     monkeypatch.setattr(ollama, "check", lambda name, path: "ollama")
     monkeypatch.setattr(ollama, "create", lambda name, path: made.append((name, path.is_file())))
-    convert(models / "chatml90.pt", "--outfile", "chat.gguf", "--create", "tsuki", "--no_verify")
+    flags = ("--outfile", "chat.GGUF", "--create", "tsuki", "--no_verify")
+    said = convert(models / "chatml90.pt", *flags)
     assert made == [("tsuki", True)]
+    assert said.endswith("ollama run tsuki\n")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from jojo import checkpoint, nanogpt
-from jojo.export import hf
+from jojo.export import hf, hf_config
 from jojo.nanogpt import open_checkpoint
 from tokenizer import IM_END, IM_START
 
@@ -280,7 +280,7 @@ def test_the_exact_gelu_goes_to_transformers_and_back(saved, tmp_path):
     assert theirs.config.activation_function == "gelu"
     ids = random_ids()
     torch.testing.assert_close(theirs(ids).logits, model(ids), atol=1e-5, rtol=0)
-    assert hf.read_config(tmp_path / "out") == model.config
+    assert hf_config.read_config(tmp_path / "out") == model.config
 
 
 # what is known beside the weights

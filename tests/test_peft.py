@@ -52,12 +52,16 @@ def adapter_of(tiny_model):
 
 def written(found, folder):
     folder.mkdir()
-    peft.write(found, folder)
+    peft.write(found, folder, "chatml")
     return folder
 
 
 def merged(found):
     return pretrained.merged(replace(found, model=copy.deepcopy(found.model)), "it").model
+
+
+def prove(found, folder):
+    return peft.prove(peft.there(found), merged(found), "chatml", folder)
 
 
 def ids():
@@ -86,7 +90,7 @@ def test_peft_on_the_exported_base_gives_our_logits(shape, adapter_of, tmp_path)
 def test_any_choice_of_targets_is_proven(arch, targets, adapter_of, tmp_path):
     found = adapter_of(targets, arch=arch)
     before = hash_of(found.model)
-    checks = peft.prove(found, written(found, tmp_path / "adapter"))
+    checks = prove(found, written(found, tmp_path / "adapter"))
     assert [c.passed for c in checks] == [True, True], checks
     assert "(limit 1.0e-04)" in checks[0].result
     assert hash_of(found.model) == before
@@ -127,7 +131,7 @@ def test_an_altered_tensor_is_found_out(name_part, adapter_of, tmp_path):
     found = adapter_of()
     folder = written(found, tmp_path / "adapter")
     alter(folder, name_part, lambda t: t * 1.1)
-    assert [c.passed for c in peft.prove(found, folder)] == [False, False]
+    assert [c.passed for c in prove(found, folder)] == [False, False]
 
 
 def test_a_missing_tensor_is_found_out(adapter_of, tmp_path):
@@ -135,7 +139,7 @@ def test_a_missing_tensor_is_found_out(adapter_of, tmp_path):
     folder = written(found, tmp_path / "adapter")
     alter(folder, "lora_B", lambda t: None)
     with pytest.warns(UserWarning, match="missing adapter keys"):
-        assert [c.passed for c in peft.prove(found, folder)] == [False, False]
+        assert [c.passed for c in prove(found, folder)] == [False, False]
 
 
 def test_another_scale_is_found_out(adapter_of, tmp_path):
@@ -144,14 +148,14 @@ def test_another_scale_is_found_out(adapter_of, tmp_path):
     path = folder / "adapter_config.json"
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(raw | {"alpha_pattern": {}}))
-    assert [c.passed for c in peft.prove(found, folder)] == [False, False]
+    assert [c.passed for c in prove(found, folder)] == [False, False]
 
 
 def test_a_folder_that_does_not_load_is_found_out(adapter_of, tmp_path):
     found = adapter_of()
     folder = written(found, tmp_path / "adapter")
     alter(folder, "lora_A", lambda t: t[:2])
-    (check,) = peft.prove(found, folder)
+    (check,) = prove(found, folder)
     assert check.passed is False
     assert "size mismatch" in check.result
     assert "\n" not in check.result
@@ -161,25 +165,25 @@ def test_without_peft_the_proof_is_skipped(adapter_of, tmp_path, monkeypatch):
     found = adapter_of()
     folder = written(found, tmp_path / "adapter")
     monkeypatch.setattr(peft, "find_spec", lambda name: None if name == "peft" else True)
-    (check,) = peft.prove(found, folder)
+    (check,) = prove(found, folder)
     assert (check.passed, check.result) == (None, "skipped: pip install peft")
     monkeypatch.undo()
     monkeypatch.setattr(peft.metadata, "version", lambda name: "0.17.1")
-    (check,) = peft.prove(found, folder)
+    (check,) = prove(found, folder)
     assert (check.passed, check.result) == (None, "skipped: pip install --upgrade peft")
 
 
 def test_what_is_no_adapter_is_refused(adapter_of, tmp_path, complaint):
     plain = replace(adapter_of(), adapter=None)
-    for function in (peft.write, peft.prove):
-        assert complaint(function, plain, tmp_path).endswith("is no adapter: leave out --adapter")
+    line = complaint(peft.write, plain, tmp_path, "chatml")
+    assert line.endswith("is no adapter: leave out --adapter")
     assert not any(tmp_path.iterdir())
 
 
 def test_a_spoiled_adapter_is_refused(adapter_of, tmp_path, complaint):
     found = adapter_of()
     del found.adapter["adapter"]["h.1.attn.q_proj.lora_B"]
-    assert "h.1.attn.q_proj.lora_B" in complaint(peft.write, found, tmp_path)
+    assert "h.1.attn.q_proj.lora_B" in complaint(peft.write, found, tmp_path, "chatml")
     assert not any(tmp_path.iterdir())
 
 
@@ -196,8 +200,8 @@ def test_the_usage_runs_as_written(arch, adapter_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(found, tmp_path / "adapter")
     text = peft.usage(found, "adapter")
-    assert "python convert.py chat5000.pt --outfile chat5000-base\n" in text
-    hf.save_folder(found.model, tmp_path / "chat5000-base", "text")
+    assert "python convert.py BASE.pt --outfile base\n" in text
+    hf.save_folder(found.model, tmp_path / "base", "text")
     said = run_usage(text)
     expected = merged(found)(ids())
     assert (said["model"](ids()).logits - expected).abs().max() <= 1e-4
@@ -215,14 +219,13 @@ def test_the_usage_tells_which_base(adapter_of, tiny_model):
     grow(model)
     hub = replace(adapter_of(arch="gpt2", source="openai-community/gpt2"), model=model, hash=digest)
     text = peft.usage(hub)
-    assert "python convert.py openai-community/gpt2 --outfile gpt2-base\n" in text
-    assert 'from_pretrained("gpt2-base")' in text
+    assert "python convert.py openai-community/gpt2 --outfile base\n" in text
+    assert 'from_pretrained("base")' in text
     assert "rows for the ChatML tokens" in text
     grown = adapter_of(source="somebody/chat")  # all its rows are on the hub
     assert "convert.py" not in peft.usage(grown)
     assert 'AutoModelForCausalLM.from_pretrained("somebody/chat")' in peft.usage(grown)
-    odd = adapter_of(source="/home/somebody/my chats/old chat")
-    assert "convert.py 'old chat' --outfile 'old chat-base'\n" in peft.usage(odd)
+    assert "somebody" not in peft.usage(adapter_of(source="/home/somebody/my chats/old chat"))
 
 
 def test_no_path_of_this_machine_is_published(adapter_of, tmp_path):
@@ -230,7 +233,7 @@ def test_no_path_of_this_machine_is_published(adapter_of, tmp_path):
         found = adapter_of(source=source)
         folder = written(found, tmp_path / source.rpartition("/")[2])
         raw = json.loads((folder / "adapter_config.json").read_text())
-        assert raw["base_model_name_or_path"] == "chat5000-base"
+        assert raw["base_model_name_or_path"] == "base"
         for text in (peft.usage(found), (folder / "adapter_config.json").read_text()):
             assert "somebody" not in text
 
@@ -251,8 +254,8 @@ def test_an_adapter_on_an_adapter(tiny_model, tmp_path):
         checkpoint.save(tmp_path / name, content)
     lower, upper = (pretrained.open_base(tmp_path / f"{n}.pt") for n in ("lower", "upper"))
     folder = written(upper, tmp_path / "adapter")
-    assert [c.passed for c in peft.prove(upper, folder)] == [True, True]
+    assert [c.passed for c in prove(upper, folder)] == [True, True]
     text = peft.usage(upper)
-    assert "python convert.py lower.pt --outfile lower-base\n" in text
+    assert "python convert.py BASE.pt --outfile base\n" in text
     assert "an adapter itself" in text
     assert "an adapter itself" not in peft.usage(lower)

@@ -48,6 +48,10 @@ class Hub(ThreadingHTTPServer):
                 files[value["path"]] = self.uploaded[value["oid"]]
         return files
 
+    def deleted(self, number: int = -1) -> list[str]:
+        lines = self.commits[number]
+        return [line["value"]["path"] for line in lines if line["key"] == "deletedFile"]
+
 
 class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -191,10 +195,32 @@ def test_a_folder_goes_up_as_it_is_with_its_own_card(hub, tmp_path):
     }
 
 
-def test_a_card_that_is_there_already_stays(hub, gguf):
+def test_a_card_that_is_there_already_stays(hub, gguf, capfd):
     hub.has("ada/tsuki", True, ".gitattributes", "README.md")
     push.push(gguf, "ada/tsuki", private=True, card="# Tsuki\n")
     assert set(hub.files()) == {"chat.gguf", "Modelfile"}
+    assert "ada/tsuki keeps the README.md that it has" in capfd.readouterr().err
+
+
+def test_weights_of_another_layout_do_not_stay(hub, tmp_path, capfd):
+    folder = tmp_path / "tsuki"
+    folder.mkdir()
+    for name in ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        (folder / name).write_text("{}")
+    others = ("README.md", "chat.gguf", "old/model.safetensors", "model/x.safetensors", "notes.txt")
+    gone = ("adapter_config.json", "adapter_model.safetensors", "model.safetensors")
+    hub.has("ada/tsuki", True, *others, *gone, "config.json", "model-00001-of-00002.safetensors")
+    push.push(folder, "ada/tsuki", private=True, card=None)
+    assert len(hub.commits) == 1
+    assert hub.deleted() == list(gone)
+    assert set(hub.files()) == {path.name for path in folder.iterdir()}
+    assert f"in place of {', '.join(gone)}" in capfd.readouterr().err
+
+
+def test_files_go_beside_weights(hub, gguf):
+    hub.has("ada/tsuki", True, "model.safetensors", "config.json")
+    push.push(gguf, "ada/tsuki", private=True, card=None)
+    assert hub.deleted() == []
 
 
 def test_public_is_public_only_when_asked(hub, gguf):

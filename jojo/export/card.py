@@ -2,7 +2,8 @@
 
     text = card(model, facts, "chat", "models/chat5000.pt", ["model.safetensors"], Path("data"))
 
-It may be published: of people's own data it tells only what jojo/lineage.py lets through.
+It may be published: of people's own data it names only what jojo/lineage.py lets through. The
+replies in it are the model's own words, which may be its data's.
 Format: https://huggingface.co/docs/hub/model-cards
 """
 
@@ -21,7 +22,7 @@ import torch
 from jojo import chatml
 from jojo.chatml import Template
 from jojo.export import ollama
-from jojo.lineage import Stage, public_command, public_name, stages_of, strictest
+from jojo.lineage import NAMELESS, Stage, public_command, public_name, stages_of, strictest
 from jojo.pretrained import HUB_ID
 from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
 from model import GPT
@@ -58,7 +59,7 @@ def card(
     checks: Sequence[Check] = (),
     usage: str | None = None,
 ) -> str:
-    """README.md of what `files` name. `usage`: how to load it, where the caller knows better."""
+    """README.md of what `files` name. `usage`: how to load an adapter, which its base decides."""
     from jojo.export.proof import table
 
     template, stages = chatml.template_named(facts["template"]), stages_of(facts, data_dir, source)
@@ -67,7 +68,7 @@ def card(
         "Samples": _samples(model, template),
         "Figures": _figures(model, facts, files, stages[0]),
         "Data": "\n\n".join(map(_data, stages)),
-        "How it was made": _command(facts, source),
+        "How it was made": _command(facts, source, any(stage.is_private for stage in stages)),
         "Checked": _block(table(checks)) if checks else "Not compared with the model it came from.",
         "Template": _template(template),
         "Limits": _limits(template, stages),
@@ -113,9 +114,9 @@ def _summary(model: GPT, stages: list[Stage]) -> str:
     shape = "GPT-2's" if model.config.arch == "gpt2" else "Qwen3's"
     made = "trained with Jojo"
     if stages[0].source:
-        made = f"{_code(stages[0].source)} as it is, converted with Jojo"
+        made = f"{_source(stages[0])} as it is, converted with Jojo"
     elif stages[1:]:
-        made = f"{_code(stages[1].source)}, trained further with Jojo"
+        made = f"{_source(stages[1])}, trained further with Jojo"
     return f"A language model of {shape} shape and {model.n_params():,} parameters: {made}."
 
 
@@ -129,16 +130,6 @@ def _usage(name: str, files: Sequence[str], template: Template) -> str:
             lines += ollama.commands(Path(modelfile), ollama.name_of(Path(gguf)))
         return "With llama.cpp, or what is built on it:\n\n" + _block("\n".join(lines), "bash")
     called = json.dumps(name)
-    if _kind(files) == "peft":
-        code = (
-            "from peft import PeftConfig, PeftModel\n"
-            "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-            f"base = PeftConfig.from_pretrained({called}).base_model_name_or_path\n"
-            "model = AutoModelForCausalLM.from_pretrained(base)\n"
-            f"model = PeftModel.from_pretrained(model, {called})\n"
-            f"tokenizer = AutoTokenizer.from_pretrained({called})"
-        )
-        return "An adapter, for the base alone that it was trained on:\n\n" + _block(code, "python")
     said, reply = json.dumps(BEGINNINGS[0]), '["generated_text"]'
     if template.is_chat:
         said, reply = json.dumps([_user(OPENINGS[0])]), f'{reply}[-1]["content"]'
@@ -213,10 +204,11 @@ def _figures(model: GPT, facts: dict, files: Sequence[str], stage: Stage) -> str
 
 
 def _data(stage: Stage) -> str:
-    of = f"What {_code(stage.source)} learned from" if stage.source else "What it learned from"
+    of = f"What {_source(stage)} learned from" if stage.source else "What it learned from"
     if not (data := stage.data):
         return f"{of} is not known here."
-    name = "the author's own files" if stage.is_own else _code(str(data.get("name")))
+    name = _code(str(data.get("name"))) if stage.licence else NOT_KNOWN
+    name = "the author's own files" if stage.is_own else name
     lines = [f"{of}: {name}; licence: {_plain(stage.licence) or NOT_KNOWN}", ""]
     kind = "documents" if data.get("template") == "text" else "conversations"
     for split, digest in _of(data, "sha256", dict).items():
@@ -229,9 +221,13 @@ def _data(stage: Stage) -> str:
     return "\n".join([*lines, f"- and {more:,} more"] if more > 0 else lines)
 
 
-def _command(facts: dict, source: str) -> str:
-    exported = f"Exported from {_code(public_name(source))}"
-    if command := public_command(str(facts.get("command") or "")):
+def _source(stage: Stage) -> str:
+    return NAMELESS if stage.source == NAMELESS else _code(stage.source)
+
+
+def _command(facts: dict, source: str, is_private: bool) -> str:
+    exported = f"Exported from {NAMELESS if is_private else _code(public_name(source))}"
+    if command := public_command(str(facts.get("command") or ""), is_private):
         return f"{exported}, which this command made:\n\n{_block(command, 'bash')}"
     return f"{exported}."
 

@@ -1,6 +1,6 @@
 """A model as one GGUF file, for llama.cpp and what is built on it: Ollama, LM Studio, jan.
 
-    write(model, Path("chat.q8_0.gguf"), "q8_0", "chatml", {"general.name": "chat"})
+    write(model, Path("chat.q8_0.gguf"), "q8_0", "chatml", {"name": "chat"})
 
 Written with the `gguf` package of llama.cpp: our arch jojo is its qwen3, gpt2 is gpt2. The
 vocabulary ends at its last token: rows of the embedding that only pad it are left out. Types that
@@ -60,7 +60,7 @@ def type_of(path: Path, wanted: str | None) -> str:
     found = CHARACTERISTIC.search(path.stem)
     named = found[1].lower() if found else None
     wanted = wanted.lower() if wanted else None
-    if wanted and named and wanted != named:
+    if wanted and named in TYPES and wanted != named:
         raise ValueError(f"{path.name} names the type {named}, --type {wanted}: leave out one")
     chosen = wanted or named or DEFAULT_TYPE
     if chosen not in TYPES:
@@ -70,12 +70,7 @@ def type_of(path: Path, wanted: str | None) -> str:
 
 def check(config: GPTConfig, kind: str) -> None:
     """ValueError where a model of this shape cannot be such a file."""
-    if config.vocab_size < N_TOKENS:
-        raise ValueError(
-            f"the model has {config.vocab_size:,} tokens, its vocabulary {N_TOKENS:,}: nothing "
-            "else could read or write text with it"
-        )
-    if getattr(config, "gelu", "tanh") != "tanh":
+    if config.gelu != "tanh":
         raise ValueError(
             "gelu 'exact': GGUF's gpt2 has the tanh form alone; export a Hugging Face folder "
             "(--outfile NAME), which can express it"
@@ -129,6 +124,19 @@ def write(model: GPT, path: Path, kind: str, template: str, about: dict[str, str
         writer.close()
 
 
+def tensors(model: GPT) -> Iterator[tuple[str, np.ndarray]]:
+    """(their name, ours as float32), in the order of the file."""
+    state = model.state_dict()
+    for name, shape, _, piece in _tensors(model.config):
+        yield name, _rows(state, shape, piece)
+
+
+def _rows(state: dict, shape: tuple, piece: hf.Piece) -> np.ndarray:
+    tensor = piece.to_theirs(state)
+    tensor = tensor.T if piece.transposed else tensor
+    return np.ascontiguousarray(tensor[: shape[0]].numpy())
+
+
 def _tensors(config: GPTConfig) -> Iterator[tuple[str, tuple[int, ...], bool, hf.Piece]]:
     """(name, shape (rows, numbers of a row), whether it is packed, where it comes from)."""
     names = gguf.get_tensor_name_map(ARCH[config.arch], config.n_layer)
@@ -143,9 +151,7 @@ def _tensors(config: GPTConfig) -> Iterator[tuple[str, tuple[int, ...], bool, hf
 
 
 def _packed(state: dict, name: str, shape: tuple, numbers: Numbers, piece: hf.Piece) -> np.ndarray:
-    tensor = piece.to_theirs(state)
-    tensor = tensor.T if piece.transposed else tensor
-    rows = np.ascontiguousarray(tensor[: shape[0]].numpy())
+    rows = _rows(state, shape, piece)
     if numbers == Numbers.F16 and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
         raise ValueError(f"{name} has numbers too large for f16: choose --type bf16 or f32")
     return gguf.quants.quantize(rows, numbers)

@@ -1,7 +1,6 @@
 """Hugging Face folders <-> our models, without transformers.
 
-    config = read_config(folder)             # model_type qwen3 (our arch jojo) or gpt2
-    state = read_state(folder)               # our names, float32, as many rows as the folder has
+    for name, tensor in read_tensors(folder, config): ...     # our names, float32
     save_folder(model, folder, "chatml")     # what AutoModelForCausalLM and AutoTokenizer open
 
 How their names and shapes answer to ours stands here alone (their settings: hf_config.py). Weights
@@ -17,7 +16,6 @@ import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,9 +28,10 @@ from torch import Tensor
 
 from jojo.chatml import template_named
 from jojo.export.folder import whole_folder
-from jojo.export.hf_config import config_to_hf, raw_config, read_config
+from jojo.export.hf_config import config_to_hf, raw_config
 from jojo.export.hf_tokenizer import read_json, special_end, write_tokenizer
 from jojo.files import is_plain_name, sync, write_text
+from jojo.lineage import public_facts
 from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, N_TOKENS
 
@@ -121,12 +120,6 @@ def state_to_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor
     return {full_name(p, config): p.to_theirs(state) for p in pieces_of(config)}
 
 
-def state_from_hf(state: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
-    """Their weights, named as `state_to_hf` names them, under our names, float32."""
-    pieces = pieces_of(config)
-    return {n: t for p in pieces for n, t in p.to_ours(state[full_name(p, config)])}
-
-
 # ---------------------------------------------------------------- reading
 
 
@@ -137,11 +130,6 @@ def facts(folder: Path) -> dict:
     template = known.get("template", "text")
     known = {n: known[n] for n, kind in LASTING.items() if isinstance(known.get(n), kind)}
     return {**known, "template": template_named(str(template)).name}
-
-
-def read_state(folder: Path) -> dict[str, Tensor]:
-    """All weights, under our names, float32."""
-    return {name: tensor.clone() for name, tensor in read_tensors(folder, read_config(folder))}
 
 
 def read_tensors(folder: Path, config: GPTConfig) -> Iterator[tuple[str, Tensor]]:
@@ -291,7 +279,8 @@ def as_transformers(model: GPT):
 
 
 def _lasting(facts: dict) -> dict:
-    """What of a checkpoint's facts is worth keeping, as JSON has it."""
+    """What of a checkpoint's facts is worth keeping and may be read by anybody, as JSON has it."""
+    facts = public_facts(facts)
     kept = {name: facts[name] for name in LASTING if name in facts}
     if isinstance(kept.get("metrics"), dict):
         numbers = kept["metrics"].items()
@@ -301,6 +290,18 @@ def _lasting(facts: dict) -> dict:
 
 def _write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; OSError where the disk is full."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if NO_SPACE in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
+    path.chmod(path.parent.stat().st_mode & 0o666)  # it is for its owner alone else
+    sync(path)
 
 
 def _write_weights(model: GPT, folder: Path) -> None:
@@ -318,14 +319,7 @@ def _write_weights(model: GPT, folder: Path) -> None:
     weight_map = {}
     for name, shard in zip(names, shards, strict=True):
         tensors = {full_name(p, model.config): p.to_theirs(state) for p in shard}
-        try:
-            save_file(tensors, folder / name, metadata={"format": "pt"})
-        except SafetensorError as error:
-            if NO_SPACE in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
-            raise
-        shutil.copymode(folder / "config.json", folder / name)  # it is for its owner alone else
-        sync(folder / name)
+        save_tensors(tensors, folder / name)
         weight_map |= dict.fromkeys(tensors, name)
     if len(shards) > 1:
         total = sum(4 * math.prod(p.shape) for shard in shards for p in shard)

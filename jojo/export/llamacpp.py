@@ -15,6 +15,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from jojo.chatml import Message
 
+TIMEOUT = 600  # seconds for one answer
 INSTALL = "pip install xllamacpp"
 INSTALL_QUANTIZER = "pip install cyllama"
 
@@ -85,8 +88,9 @@ def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
     http.trust_env = False  # a proxy has no part in what this machine asks itself
 
     def ask(what: str, request: dict) -> dict:
-        answer = http.post(f"{server.listening_address}/{what}", json=request)
-        answer.raise_for_status()
+        answer = http.post(f"{server.listening_address}/{what}", json=request, timeout=TIMEOUT)
+        if not answer.ok:
+            raise RuntimeError(f"{what}: {answer.text[:200]}")
         return answer.json()
 
     for prompt in prompts:
@@ -103,8 +107,7 @@ def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
     for messages in chats:
         seen.rendered.append(ask("apply-template", {"messages": messages})["prompt"])
     for messages in talks:
-        answer = server.handle_chat_completions({"messages": messages, **greedily})
-        choice = answer["choices"][0]
+        choice = ask("v1/chat/completions", {"messages": messages, **greedily})["choices"][0]
         seen.replies.append((choice["message"]["content"] or "", choice["finish_reason"]))
     return seen
 
@@ -169,15 +172,22 @@ def apart(function: Callable, *arguments):
                 return pool.submit(function, *arguments).result()
             except (BrokenProcessPool, RuntimeError) as error:
                 said = log.read_text(errors="replace") if log.exists() else ""
-                reason = _last_line(said) or str(error)
+                reason = _last_line(said) or _last_line(str(error))
                 raise ValueError(f"llama.cpp failed: {reason}") from None
 
 
 def _listen(log: str) -> None:
-    """Send what this process prints, C++ included, to a file."""
+    """Send what this process prints, C++ included, to a file; end it with the one it works for."""
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _last_line(text: str) -> str:

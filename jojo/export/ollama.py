@@ -20,9 +20,11 @@ import sys
 from pathlib import Path
 
 from jojo.chatml import Template, template_named
+from jojo.command import say
 from jojo.config import SamplingOptions
 from model import GPTConfig
 
+FIRST_LINE = "# Written by Jojo"
 MAX_CONTEXT_TOKENS = 2048
 MAX_REPLY_TOKENS = 150
 
@@ -64,7 +66,7 @@ def modelfile(gguf: Path, template: str, config: GPTConfig, system: str | None) 
         "num_ctx": context_tokens,
     }
     lines = [
-        "# Written by Jojo for Ollama 0.30 or later: older ones may split text differently.",
+        f"{FIRST_LINE} for Ollama 0.30 or later: older ones may split text differently.",
         f"FROM ./{gguf.name}",
         f'TEMPLATE """{_template(how)}"""',
         *(f"PARAMETER {name} {value}" for name, value in parameters.items()),
@@ -107,6 +109,11 @@ def _check_printable(text: str, what: str) -> None:
         )
 
 
+def is_ours(modelfile: Path) -> bool:
+    """Whether it may be replaced."""
+    return modelfile.read_bytes().startswith(FIRST_LINE.encode())
+
+
 def commands(modelfile: Path, name: str) -> list[str]:
     """The two lines for a shell: make the model known to Ollama, chat with it."""
     both = (["create", name, "-f", str(modelfile)], ["run", name])
@@ -147,3 +154,12 @@ def create(name: str, modelfile: Path) -> None:
             last = _TERMINAL.sub("", line).strip() or last
     if process.returncode:
         raise ValueError(f"ollama create {name} failed: {last or process.returncode}")
+
+
+def talk(name: str) -> None:
+    """Run `ollama run` where somebody sits at a terminal; elsewhere say the command."""
+    command = ["ollama", "run", name]
+    if sys.stdin.isatty():
+        subprocess.run(command)
+    else:
+        say(shlex.join(command))

@@ -2,8 +2,9 @@
 
     found = open_base("models/tuned.pt")     # an adapter and its base, not yet merged
     write(found, folder)                     # adapter_config.json, adapter_model.safetensors, ...
-    checks = prove(found, folder)            # the merged model here against PEFT's
     text = usage(found)                      # how to load it, for the model card
+    base = there(found)
+    checks = prove(base, merged(found).model, "chatml", folder)     # ours against PEFT's
 
 The folder belongs on a base of `found.model`'s rows: most bases have none for the ChatML tokens, so
 what `convert.py BASE --outfile FOLDER` makes of them is meant. The tokenizer lies beside the
@@ -16,11 +17,8 @@ three times the rank, with alpha as many times higher, which is the same product
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-import shlex
-import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,30 +28,25 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from jojo import chatml, pretrained
-from jojo.export import hf
+from jojo import pretrained
+from jojo.export import hf, proof
 from jojo.export.hf_tokenizer import write_tokenizer
 from jojo.export.proof import Check
-from jojo.files import sync, write_text
+from jojo.files import write_text
 from jojo.lora import LoRA
 from jojo.weights import empty, hash_of
+from model import GPT
 from tokenizer import IM_END, N_TOKENS
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 OLDEST = (0, 18)  # of PEFT: the first that can replace single rows of an untied head
-LIMIT = 1e-4  # of the largest difference between two logits ...
-LIMIT_SHARE = 1e-5  # ... or so much of the largest logit: GPT-2's lie at -100, float32 has 7 digits
-PROMPTS = ("Hello!", "What is the capital of France?", "Ein Café für 3,50 €? 🙂\n\nwhile x < 10:")
-PROMPT_TOKENS = 64
 
 
-def write(found: pretrained.Base, folder: Path) -> None:
+def write(found: pretrained.Base, folder: Path, template: str) -> None:
     """Write the adapter of `found` into `folder`, which is there; ValueError where it has none."""
-    how = _adapter_of(found)
-    config, template = found.model.config, found.facts["template"]
+    how, config = _adapter_of(found), found.model.config
     embeddings, projections = dict(_rows(found)), dict(_projections(found))
     tensors = {f"{name}.token_adapter.trainable_tokens_delta": t for name, t in embeddings.items()}
     for name, (A, B) in projections.items():
@@ -74,13 +67,8 @@ def write(found: pretrained.Base, folder: Path) -> None:
         "trainable_token_indices": {name.split(".")[-1]: ids for name in embeddings},
     }
     write_text(folder / CONFIG, json.dumps(raw, indent=2) + "\n")
-    save_file(
-        {f"base_model.model.{name}": t.contiguous() for name, t in tensors.items()},
-        folder / WEIGHTS,
-        metadata={"format": "pt"},
-    )
-    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # it is for its owner alone else
-    sync(folder / WEIGHTS)
+    whole = {f"base_model.model.{name}": t.contiguous() for name, t in tensors.items()}
+    hf.save_tensors(whole, folder / WEIGHTS)
     write_tokenizer(folder, template, config.block_size)
 
 
@@ -137,10 +125,8 @@ def _stacked(projections: dict[str, tuple[Tensor, Tensor]], how: LoRA) -> dict[s
 
 def _base_name(found: pretrained.Base) -> str:
     """The base where it can be loaded from the hub as it is, else the folder that `usage` has
-    written: names of people's own folders are not for others to read."""
-    if _is_on_the_hub(found):
-        return found.source
-    return Path(found.source).name.removesuffix(".pt") + "-base"
+    written: names of people's own files are not for others to read."""
+    return found.source if _is_on_the_hub(found) else "base"
 
 
 def _is_on_the_hub(found: pretrained.Base) -> bool:
@@ -152,13 +138,13 @@ def _is_on_the_hub(found: pretrained.Base) -> bool:
 def usage(found: pretrained.Base, adapter: str = ".") -> str:
     """How to load the folder, which lies at `adapter`, as Markdown."""
     name, known = _base_name(found), pretrained.HUB_ID.fullmatch(found.source)
-    source = found.source if known else Path(found.source).name
+    source = found.source if known else "BASE.pt"
     text = f"This is an adapter of `{source}`, to be loaded with PEFT 0.18 or later.\n"
     if name != source:  # not to be had as it is
         why = "with rows for the ChatML tokens" if known else "as transformers reads it"
         if "base" in found.facts:  # what an adapter says
             why = "which is an adapter itself and is merged into its own base here"
-        command = f"python convert.py {shlex.quote(source)} --outfile {shlex.quote(name)}"
+        command = f"python convert.py {source} --outfile {name}"
         text += f"Write its base first, {why}:\n\n```bash\n{command}\n```\n"
     return (
         f"{text}\n```python\n"
@@ -174,56 +160,38 @@ def usage(found: pretrained.Base, adapter: str = ".") -> str:
 # ---------------------------------------------------------------- the proof
 
 
-def prove(found: pretrained.Base, folder: Path) -> list[Check]:
-    """Compare the merged model with what transformers and PEFT make of its base and `folder`.
+def there(found: pretrained.Base):
+    """The base of an adapter as transformers has it; None where that or PEFT is not installed.
 
-    `found` stays as it is. Memory: twice the model.
+    To be asked for before `pretrained.merged` adds the adapter to `found.model`.
     """
-    _adapter_of(found)
-    if missing := [name for name in ("transformers", "peft") if find_spec(name) is None]:
-        return [Check("peft", "logits", f"skipped: pip install {' '.join(missing)}", None)]
-    version = metadata.version("peft")
-    where = f"peft {version}"
-    if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
-        return [Check(where, "logits", "skipped: pip install --upgrade peft", None)]
+    return hf.as_transformers(found.model) if _missing() is None else None
+
+
+def _missing() -> str | None:
+    """What to type before an adapter can be proven."""
+    if names := [name for name in ("transformers", "peft") if find_spec(name) is None]:
+        return f"pip install {' '.join(names)}"
+    version = re.findall(r"\d+", metadata.version("peft"))
+    return "pip install --upgrade peft" if tuple(map(int, version[:2])) < OLDEST else None
+
+
+def prove(base, merged: GPT, template: str, folder: Path) -> list[Check]:
+    """Compare our merged model with what PEFT makes of `base` (of `there`) and `folder`."""
+    if base is None:
+        return [Check("peft", "logits", f"skipped: {_missing()}", None)]
     from peft import PeftModel
 
-    prompts = _prompts(found.model.config.block_size)
-    theirs = hf.as_transformers(found.model)
+    where = f"peft {metadata.version('peft')}"
+    asked = proof.prompts(template, merged.config.block_size)
     try:
         with warnings.catch_warnings():  # PEFT asks transformers for what will be renamed
             warnings.simplefilter("ignore", FutureWarning)
-            theirs = PeftModel.from_pretrained(theirs, str(folder), torch_device="cpu").eval()
+            theirs = PeftModel.from_pretrained(base, str(folder), torch_device="cpu").eval()
     except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         return [Check(where, "loading", f"{type(error).__name__}: {reason}", False)]
-    adapted = [_logits(theirs, ids) for ids in prompts]
-    theirs = theirs.merge_and_unload()
-    merged = [_logits(theirs, ids) for ids in prompts]
-    del theirs
-    ours = pretrained.merged(replace(found, model=copy.deepcopy(found.model)), "the adapter").model
-    expected = [_logits(ours, ids) for ids in prompts]
-    return [
-        _compared(where, "logits", expected, adapted),
-        _compared(where, "logits, merged there", expected, merged),
-    ]
-
-
-def _prompts(block_size: int) -> list[Tensor]:
-    """Ids (1, T) with the ChatML tokens among them."""
-    longest = min(block_size, PROMPT_TOKENS)
-    turns = [[{"role": "user", "content": text}] for text in PROMPTS]
-    return [torch.tensor([chatml.encode_prompt(turn)[:longest]]) for turn in turns]
-
-
-@torch.inference_mode()
-def _logits(model: torch.nn.Module, ids: Tensor) -> Tensor:
-    out = model(ids)
-    return getattr(out, "logits", out).float().cpu()
-
-
-def _compared(where: str, what: str, expected: list[Tensor], given: list[Tensor]) -> Check:
-    ours, theirs = torch.cat(expected, dim=1), torch.cat(given, dim=1)  # (1, T, V)
-    largest = (ours - theirs).abs().max().item()
-    limit = max(LIMIT, LIMIT_SHARE * ours.abs().max().item())
-    return Check(where, what, f"max abs {largest:.1e} (limit {limit:.1e})", largest <= limit)
+    adapted = proof.compare_logits(where, merged, lambda ids: theirs(ids).logits, asked)
+    plain = theirs.merge_and_unload()
+    again = proof.compare_logits(where, merged, lambda ids: plain(ids).logits, asked)
+    return [adapted, replace(again, what="logits, merged there")]

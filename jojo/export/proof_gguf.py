@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gguf import GGUFReader
 
 import tokenizer
 from jojo import chatml
@@ -38,7 +39,9 @@ ERROR_LARGEST = 0.6
 
 def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]:
     """A GGUF file of type `kind` against `model` (float32, on the CPU)."""
-    checks = [settings(model, template, path), weights(model, path, kind)]
+    reader = GGUFReader(path)  # it takes seconds over the vocabulary
+    checks = [settings(model, template, reader), weights(model, reader, kind)]
+    del reader  # and holds the file
     if (version := llamacpp.version()) is None:
         return [*checks, proof.skipped("llama.cpp", llamacpp.INSTALL)]
     where, how = f"llama.cpp ({version}), {kind}", chatml.template_named(template)
@@ -62,7 +65,7 @@ def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]
     return [*checks, *compare_tokens(where, model, asked, seen.continuations, kind)]
 
 
-def settings(model: GPT, template: str, path: Path) -> Check:
+def settings(model: GPT, template: str, reader: GGUFReader) -> Check:
     """What a file says of the model's shape and of the ids that begin, end and pad a text."""
     c, how = model.config, chatml.template_named(template)
     arch = gguf.gguf.MODEL_ARCH_NAMES[gguf.ARCH[c.arch]]
@@ -85,19 +88,19 @@ def settings(model: GPT, template: str, path: Path) -> Check:
         expected[f"{arch}.attention.head_count_kv"] = c.n_kv_head
         expected[f"{arch}.attention.key_length"] = c.head_dim
         expected[f"{arch}.rope.freq_base"] = float(np.float32(c.rope_theta))
-    fields = gguf.gguf.GGUFReader(path).fields
+    fields = reader.fields
     found = {name: fields[name].contents() if name in fields else None for name in expected}
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    found["tokens"] = [tokens[i] for i in SPECIAL_TOKENS.values()]
+    tokens = fields["tokenizer.ggml.tokens"]
+    found["tokens"] = [tokens.contents(i) for i in SPECIAL_TOKENS.values()]
     return proof.same(
         "gguf", "settings", list(found.items()), [*expected.items(), ("tokens", [*SPECIAL_TOKENS])]
     )
 
 
-def weights(model: GPT, path: Path, kind: str) -> Check:
+def weights(model: GPT, reader: GGUFReader, kind: str) -> Check:
     """Every tensor of a file, unpacked, against ours."""
     worst, name = 0.0, ""
-    there = {t.name: t for t in gguf.gguf.GGUFReader(path).tensors}
+    there = {t.name: t for t in reader.tensors}
     ours = dict(gguf.tensors(model))
     for tensor_name, expected in ours.items():
         tensor = there.pop(tensor_name, None)

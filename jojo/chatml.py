@@ -55,6 +55,11 @@ class Template:
             return [NEWLINE, ENDOFTEXT]
         return [IM_END, ENDOFTEXT] if self.name == "chatml" else [ENDOFTEXT]
 
+    @property
+    def special_end(self) -> int:
+        """The special token that ends a reply or a text."""
+        return next(i for i in self.end_ids if i >= ENDOFTEXT)
+
 
 TEMPLATES = {
     t.name: t

@@ -101,7 +101,7 @@ class Conversion:
         """The source; with --adapter its base and, apart from it, the adapter."""
         source, path = self.config.source, Path(self.config.source).expanduser()
         pretrained.check_name(source)
-        if path.is_file() and nanogpt.is_one(checkpoint.read(path)):
+        if path.is_file() and checkpoint.is_older(checkpoint.read(path)):
             if self.config.base is not None:
                 raise ValueError(f"{source} is no adapter and has no base: leave out --base")
             model, facts = nanogpt.open_checkpoint(path, self.config.template)

@@ -42,8 +42,6 @@ STEPS = ("iter_num", "global_iter_num", "batch_counter")  # the first that there
 TEMPLATE_OF = {"story": "text", "dailydialog": "person"}
 TEMPLATE_OF |= dict.fromkeys(("chat", "chitchat", "knowledge", "dictionary"), "chatml")
 
-is_one = checkpoint.is_older  # whether the content of a file is of such a layout
-
 
 def open_checkpoint(path: Path, template: str | None = None) -> tuple[GPT, dict]:
     """(model, float32, in evaluation mode; facts: template, and step, dataset, metrics if told).
@@ -52,7 +50,7 @@ def open_checkpoint(path: Path, template: str | None = None) -> tuple[GPT, dict]
     """
     given = template_named(template).name if template else None
     content = checkpoint.read(path)
-    if not is_one(content):
+    if not checkpoint.is_older(content):
         raise ValueError(f"{path} is no checkpoint of nanoGPT or the first Jojo")
     args = content.get("model_args", _table(content, "config").get("model"))
     if not isinstance(args, dict):

@@ -379,16 +379,9 @@ def _in_llamacpp(work: Work, kind: str) -> dict:
 
 def _ids_in_llamacpp(work: Work, kind: str) -> list[int]:
     """What it chooses. Its completions tell the text alone, its own interface all ids."""
-    import requests
-
     server = _llamacpp_server(work, kind)
     request = _llamacpp_request(work) | {"n_predict": work.n_tokens, "return_tokens": True}
-    http = requests.Session()
-    http.trust_env = False  # a proxy has no part in what this machine asks itself
-    url = f"{server.listening_address}/completion"
-    answer = http.post(url, json=request, timeout=llamacpp.TIMEOUT)
-    answer.raise_for_status()
-    return answer.json()["tokens"]
+    return llamacpp.ask(server, "completion", request)["tokens"]
 
 
 def _llamacpp_request(work: Work) -> dict:

@@ -23,7 +23,7 @@ import torch
 
 from jojo.chatml import JINJA, template_named
 from jojo.export import hf
-from jojo.export.hf_tokenizer import gpt2_json, special_end
+from jojo.export.hf_tokenizer import gpt2_json
 from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, N_TOKENS, SPECIAL_TOKENS
 
@@ -191,7 +191,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, template: str) -> None:
     writer.add_token_merges(bpe["merges"])
     writer.add_bos_token_id(ENDOFTEXT)
     writer.add_pad_token_id(ENDOFTEXT)
-    writer.add_eos_token_id(special_end(template))
+    writer.add_eos_token_id(how.special_end)
     if how.is_chat:
         writer.add_eot_token_id(how.end_ids[0])
         writer.add_chat_template(JINJA[template])

@@ -29,7 +29,7 @@ from torch import Tensor
 from jojo.chatml import template_named
 from jojo.export.folder import whole_folder
 from jojo.export.hf_config import config_to_hf, raw_config
-from jojo.export.hf_tokenizer import read_json, special_end, write_tokenizer
+from jojo.export.hf_tokenizer import read_json, write_tokenizer
 from jojo.files import is_plain_name, sync, write_text
 from jojo.lineage import public_facts
 from model import GPT, GPTConfig
@@ -253,7 +253,7 @@ def write(model: GPT, folder: Path, template: str, facts: dict) -> None:
     """The same into a folder that is there and empty."""
     config = config_to_hf(model.config)
     special = {"bos_token_id": ENDOFTEXT, "pad_token_id": ENDOFTEXT}
-    config |= {"dtype": "float32", "eos_token_id": special_end(template), **special}
+    config |= {"dtype": "float32", "eos_token_id": template_named(template).special_end, **special}
     config["jojo"] = {**_lasting(facts), "template": template}
     generation = {"eos_token_id": template_named(template).end_ids, **special}
     if model.config.vocab_size > N_TOKENS:  # rows that stand for no token

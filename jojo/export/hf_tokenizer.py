@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tokenizer
-from jojo.chatml import JINJA
+from jojo.chatml import JINJA, template_named
 from jojo.files import write_text
 from model import GPTConfig
 from tokenizer import ENDOFTEXT, IM_END, IM_START, SPECIAL_TOKENS
@@ -120,7 +120,7 @@ def write_tokenizer(folder: Path, template: str, block_size: int) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "bos_token": end,
-        "eos_token": _text_of(special_end(template)),
+        "eos_token": _text_of(template_named(template).special_end),
         "pad_token": end,
         "add_bos_token": False,
         "add_prefix_space": False,
@@ -130,11 +130,6 @@ def write_tokenizer(folder: Path, template: str, block_size: int) -> None:
         config["chat_template"] = JINJA[template]
     write_text(folder / "tokenizer.json", json.dumps(fast, ensure_ascii=False))
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
-
-
-def special_end(template: str) -> int:
-    """The special token that ends a reply or a text."""
-    return IM_END if template == "chatml" else ENDOFTEXT
 
 
 def _text_of(token_id: int) -> str:

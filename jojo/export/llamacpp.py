@@ -80,22 +80,11 @@ def observe(
 
 
 def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
-    import requests
-
     server, seen = _server(path, n_threads), Seen()
     greedily = {"n_predict": n_tokens, "temperature": 0, "cache_prompt": False}
-    http = requests.Session()
-    http.trust_env = False  # a proxy has no part in what this machine asks itself
-
-    def ask(what: str, request: dict) -> dict:
-        answer = http.post(f"{server.listening_address}/{what}", json=request, timeout=TIMEOUT)
-        if not answer.ok:
-            raise RuntimeError(f"{what}: {answer.text[:200]}")
-        return answer.json()
-
     for prompt in prompts:
         request = {"prompt": prompt, "n_probs": 1, "return_tokens": True, **greedily}
-        answer = ask("completion", request)
+        answer = ask(server, "completion", request)
         ids, likely = answer["tokens"], answer.get("completion_probabilities", [])
         # tokens that are no whole character stand in `tokens` alone
         is_whole = [token["id"] for token in likely] == ids
@@ -103,13 +92,27 @@ def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
         seen.continuations.append(Continuation(ids, logprobs))
     for text in texts:
         request = {"content": text, "add_special": False, "parse_special": False}
-        seen.ids.append(ask("tokenize", request)["tokens"])
+        seen.ids.append(ask(server, "tokenize", request)["tokens"])
     for messages in chats:
-        seen.rendered.append(ask("apply-template", {"messages": messages})["prompt"])
+        seen.rendered.append(ask(server, "apply-template", {"messages": messages})["prompt"])
     for messages in talks:
-        choice = ask("v1/chat/completions", {"messages": messages, **greedily})["choices"][0]
+        choice = ask(server, "v1/chat/completions", {"messages": messages, **greedily})["choices"][
+            0
+        ]
         seen.replies.append((choice["message"]["content"] or "", choice["finish_reason"]))
     return seen
+
+
+def ask(server, what: str, request: dict) -> dict:
+    """The answer of a running server to POST /`what`; RuntimeError where it has none."""
+    import requests
+
+    with requests.Session() as http:
+        http.trust_env = False  # a proxy has no part in what this machine asks itself
+        answer = http.post(f"{server.listening_address}/{what}", json=request, timeout=TIMEOUT)
+    if not answer.ok:
+        raise RuntimeError(f"{what}: {answer.text[:200]}")
+    return answer.json()
 
 
 def _server(path: str, n_threads: int):

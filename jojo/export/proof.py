@@ -21,11 +21,12 @@ import tokenizer
 from jojo import chatml, checkpoint, pretrained, weights
 from jojo.command import say
 from jojo.config import SamplingOptions
-from jojo.export.hf_tokenizer import GPT2_TOKENS, special_end
+from jojo.export.hf_tokenizer import GPT2_TOKENS
 from jojo.sampling import generate
 from model import GPT
 from tokenizer import N_TOKENS
 
+INSTALL = "pip install 'transformers>=4.56'"
 N_TOKENS_WRITTEN = 32  # after each prompt
 LONGEST = 512  # tokens of a prompt
 END = "<|endoftext|>"
@@ -139,7 +140,7 @@ def judge(model: GPT, prompt: Sequence[int], ids: Sequence[int]) -> tuple[Tensor
 def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
     """A Hugging Face folder against `model` (float32, on the CPU)."""
     if not _is_there():
-        return [skipped("transformers", "pip install 'transformers>=4.56'")]
+        return [skipped("transformers", INSTALL)]
     import transformers
 
     where, theirs = _opened_there(folder)
@@ -164,18 +165,29 @@ def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
         expected = [chatml.encode_prompt(m, template) for m in plain]
         checks.append(same(where, "ids of chats", ids, expected))
     stops = [theirs.generation_config.eos_token_id, fast.eos_token_id, theirs.config.eos_token_id]
-    special = special_end(template)
+    special = how.special_end
     checks.append(same(where, "stop tokens", stops, [how.end_ids, special, special]))
     n = n_written(model.config.block_size)
     written = [theirs.generate(torch.tensor([p]), max_new_tokens=n, do_sample=False) for p in asked]
     written = [ids[0, len(p) :].tolist() for ids, p in zip(written, asked, strict=True)]
-    wrong = 0
+    return [*checks, _replies(where, model, asked, written, how.end_ids)]
+
+
+def _replies(
+    where: str,
+    model: GPT,
+    asked: Sequence[Sequence[int]],
+    written: Sequence[Sequence[int]],
+    ends: Sequence[int],
+) -> Check:
+    """Whether what was written are the likeliest tokens here, up to one of `ends`."""
+    n, wrong = n_written(model.config.block_size), 0
     for prompt, ids in zip(asked, written, strict=True):
-        ended = [i in how.end_ids for i in ids]
+        ended = [i in ends for i in ids]
         stops = not any(ended[:-1]) and (ended[-1] or len(ids) == n)
         wrong += not stops or bool((judge(model, prompt, ids)[1] > TIE).any())
     result = f"all {len(asked)}" if not wrong else f"{wrong} of {len(asked)} differ"
-    return [*checks, Check(where, "greedy replies", result, not wrong)]
+    return Check(where, "greedy replies", result, not wrong)
 
 
 def _is_there() -> bool:
@@ -255,7 +267,7 @@ def of_checkpoint(model: GPT, path: Path, source: Path | None) -> list[Check]:
     if source is None:
         return checks
     if not _is_there():
-        return [*checks, skipped("transformers", "pip install 'transformers>=4.56'")]
+        return [*checks, skipped("transformers", INSTALL)]
     where, theirs = _opened_there(source)
     asked = prompts("text", model.config.block_size)  # of ids that every vocabulary has
     logits = compare_logits(where, model, lambda ids: theirs(ids).logits, asked, GPT2_TOKENS)

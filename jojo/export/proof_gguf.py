@@ -15,7 +15,6 @@ from gguf import GGUFReader
 import tokenizer
 from jojo import chatml
 from jojo.export import gguf, llamacpp, proof
-from jojo.export.hf_tokenizer import special_end
 from jojo.export.proof import Check
 from model import GPT
 from tokenizer import ENDOFTEXT, SPECIAL_TOKENS
@@ -78,7 +77,7 @@ def settings(model: GPT, template: str, reader: GGUFReader) -> Check:
         f"{arch}.attention.head_count": c.n_head,
         "tokenizer.ggml.bos_token_id": ENDOFTEXT,
         "tokenizer.ggml.padding_token_id": ENDOFTEXT,
-        "tokenizer.ggml.eos_token_id": special_end(template),
+        "tokenizer.ggml.eos_token_id": how.special_end,
         "tokenizer.ggml.eot_token_id": how.end_ids[0] if how.is_chat else None,
         "tokenizer.ggml.add_bos_token": False,
     }

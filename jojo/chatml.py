@@ -127,6 +127,28 @@ JINJA = {
 }
 
 
+def _go_lines(prefix: dict[str, str]) -> str:
+    user, assistant = prefix["user"], prefix["assistant"]
+    # a reply comes back with the space it began with, so one is added only where there is none
+    return (
+        '{{ range .Messages }}{{ if ne .Role "system" }}'
+        f'{{{{ if eq .Role "user" }}}}{user}{{{{ else }}}}{assistant}{{{{ end }}}}'
+        '{{ if ne (printf "%.1s" .Content) " " }} {{ end }}{{ .Content }}\n'
+        f"{{{{ end }}}}{{{{ end }}}}{assistant}"
+    )
+
+
+# And in the language of Go's text/template, as Ollama has them, up to where the next reply begins.
+GO = {
+    "chatml": (
+        "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}\n<|im_end|>\n{{ end }}"
+        "<|im_start|>assistant\n"
+    ),
+    **{name: _go_lines(TEMPLATES[name].prefix) for name in ("person", "speaker")},
+    "text": "{{ range .Messages }}{{ .Content }}{{ end }}",
+}
+
+
 def template_named(name: str) -> Template:
     if name not in TEMPLATES:
         raise ValueError(f"unknown template {name!r}: there are {', '.join(TEMPLATES)}")

@@ -20,6 +20,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("jojo")
 
 TINY = {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_inner": 48, "block_size": 64}
+SHAPES = {
+    "jojo": {},
+    "jojo, tied": {"tie_embeddings": True},
+    "jojo, grouped": {"n_kv_head": 2},
+    "gpt2": {"arch": "gpt2"},
+    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
+}
 WORDS = ("hello", "cat", "dog", "sun", "rain", "tea", "music", "book", "walk", "sleep", "blue")
 
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from conftest import SHAPES
 
 from jojo import lora
 from jojo.lora import LoRA, LoRALinear
@@ -13,13 +14,6 @@ from jojo.loss import cross_entropy
 from tokenizer import IM_END, N_TOKENS
 
 HOW = LoRA(4, 8.0, 0.0, ("q", "k", "v", "o"))
-SHAPES = {
-    "jojo": {},
-    "jojo, tied": {"tie_embeddings": True},
-    "jojo, grouped": {"n_kv_head": 2},
-    "gpt2": {"arch": "gpt2"},
-    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
-}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import SHAPES
 from safetensors.torch import load_file, save_file
 
 from jojo import checkpoint, lora, pretrained
@@ -20,13 +21,6 @@ from tokenizer import IM_END, IM_START
 transformers = pytest.importorskip("transformers")
 theirs = pytest.importorskip("peft")
 
-SHAPES = {
-    "jojo": {},
-    "jojo, tied": {"tie_embeddings": True},
-    "jojo, grouped": {"n_kv_head": 2},
-    "gpt2": {"arch": "gpt2"},
-    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
-}
 TARGETS = (("q", "v"), ("o",), ("down",), ("k", "up"), ("all",))
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jojo.chatml import Template, template_named
+from jojo.chatml import GO, Template, template_named
 from jojo.command import say
 from jojo.config import SamplingOptions
 from model import GPTConfig
@@ -27,19 +27,6 @@ from model import GPTConfig
 FIRST_LINE = "# Written by Jojo"
 MAX_CONTEXT_TOKENS = 2048
 MAX_REPLY_TOKENS = 150
-
-_CHATML = (
-    "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}\n<|im_end|>\n{{ end }}"
-    "<|im_start|>assistant\n"
-)
-# A reply comes back with the space it began with, so one is added only where there is none.
-_LINES = (
-    '{{ range .Messages }}{{ if ne .Role "system" }}'
-    '{{ if eq .Role "user" }}USER{{ else }}ASSISTANT{{ end }}'
-    '{{ if ne (printf "%.1s" .Content) " " }} {{ end }}{{ .Content }}\n'
-    "{{ end }}{{ end }}ASSISTANT"
-)
-_TEXT = "{{ range .Messages }}{{ .Content }}{{ end }}"
 
 # [host/][namespace/]model[:tag], types/model/name.go of Ollama
 _NAME = re.compile(
@@ -68,7 +55,7 @@ def modelfile(gguf: Path, template: str, config: GPTConfig, system: str | None) 
     lines = [
         f"{FIRST_LINE} for Ollama 0.30 or later: older ones may split text differently.",
         f"FROM ./{gguf.name}",
-        f'TEMPLATE """{_template(how)}"""',
+        f'TEMPLATE """{GO[how.name]}"""',
         *(f"PARAMETER {name} {value}" for name, value in parameters.items()),
         *(f'PARAMETER stop "{stop}"' for stop in _stops(how)),
     ]
@@ -76,12 +63,6 @@ def modelfile(gguf: Path, template: str, config: GPTConfig, system: str | None) 
         _check_system(system)
         lines.append(f'SYSTEM """{system}"""')
     return "\n".join(lines) + "\n"
-
-
-def _template(how: Template) -> str:
-    if not how.stop_text:
-        return _CHATML if how.is_chat else _TEXT
-    return _LINES.replace("USER", how.prefix["user"]).replace("ASSISTANT", how.prefix["assistant"])
 
 
 def _stops(how: Template) -> list[str]:

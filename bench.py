@@ -23,10 +23,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from jojo import speed
-from jojo.command import parse, read_toml, run, say
-from jojo.config import BenchConfig, TrainConfig, seconds
-from jojo.speed import apart
+from jojo.command import parse, read_toml, run, say, seconds
+from jojo.measure import generation
+from jojo.measure.config import BenchConfig
+from jojo.measure.generation import apart
+from jojo.train.config import TrainConfig
 
 REFERENCE_MEGABYTES = 200  # what tiktoken gets of a larger text: its rate stays the same
 RACE_EVAL_INTERVAL = 20  # steps: how finely the crossing is seen
@@ -52,7 +53,7 @@ def show(name: str, result: dict) -> None:
 
 
 def prepare(options: BenchConfig) -> dict:
-    from jojo import benchmarks as b
+    from jojo.measure import training as b
 
     with tempfile.TemporaryDirectory() as folder:
         path, less = Path(folder) / "stories.txt", Path(folder) / "less.txt"
@@ -80,7 +81,7 @@ def settings(options: BenchConfig) -> TrainConfig:
 
 
 def train(options: BenchConfig) -> dict:
-    from jojo import benchmarks as b
+    from jojo.measure import training as b
 
     config = settings(options)
     ours = apart(b.train_ours, config, options.steps)
@@ -91,23 +92,23 @@ def train(options: BenchConfig) -> dict:
 
 
 def gen(options: BenchConfig) -> dict:
-    measured, by = speed.measure(options), "tokens_per_second"
+    measured, by = generation.measure(options), "tokens_per_second"
     results = measured.pop("results")
     for name, result in results.items():
         show(name, result)
     (chosen, ours), *_ = results.items()
-    in_full = results.pop(speed.OURS)  # float32
+    in_full = results.pop(generation.OURS)  # float32
     others = {name: result for name, result in results.items() if name != chosen}
     say(f"{chosen}, as it chooses by itself:")
-    found = compared(ours, others, by) | {"chosen": chosen, speed.OURS: in_full}
-    if alike := {name: others[name] for name in speed.ALIKE if name in others}:
-        say(f"{speed.OURS}:")
+    found = compared(ours, others, by) | {"chosen": chosen, generation.OURS: in_full}
+    if alike := {name: others[name] for name in generation.ALIKE if name in others}:
+        say(f"{generation.OURS}:")
         found["ratios_float32"] = compared(in_full, alike, by)["ratios"]
     return found | measured
 
 
 def race(options: BenchConfig) -> dict:
-    from jojo import benchmarks as b
+    from jojo.measure import training as b
 
     config = settings(options)
     budget = seconds(options.budget)

@@ -18,12 +18,12 @@ import shlex
 import sys
 
 from jojo.command import parse, run
-from jojo.config import ConvertConfig
+from jojo.export.config import ConvertConfig
 
 
 def main() -> int:
     config = parse(ConvertConfig, None, __doc__)
-    from jojo.conversion import convert
+    from jojo.export.convert import convert
 
     return convert(config, shlex.join(["python", "convert.py", *sys.argv[1:]]))
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 
 from jojo.command import parse, run, say
-from jojo.config import EvalConfig
+from jojo.measure.config import EvalConfig
 
 
 def main() -> int:
     config = parse(EvalConfig, None, __doc__)
-    from jojo.evaluate import loss_name, measure
+    from jojo.measure.evaluate import measure
+    from jojo.train.validation import loss_name
 
     result = measure(config)
     if config.json:

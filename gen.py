@@ -14,14 +14,14 @@ from __future__ import annotations
 import sys
 import time
 
+from jojo.chat.config import GenConfig
 from jojo.command import parse, run, say
-from jojo.config import GenConfig
 
 
 def main() -> int:
     began = time.perf_counter()
     config = parse(GenConfig, None, __doc__)
-    from jojo.generation import Session
+    from jojo.chat.session import Session
 
     session = Session(config)
     if config.verbose:

@@ -21,11 +21,12 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-from jojo import pretrained
-from jojo.config import GenConfig, SamplingOptions, check_seed
+from jojo.chat.config import GenConfig, SamplingOptions
+from jojo.command import check_seed
+from jojo.models.names import NAMES, check_name
 
 if typing.TYPE_CHECKING:
-    from jojo.chat import Chat
+    from jojo.chat.memory import Chat
 
 PathLike = str | os.PathLike[str]
 
@@ -84,9 +85,9 @@ class GPT2Chatbot:
 
         They stay there; where there are more than half of the context holds, the newest count.
         """
-        from jojo import persona
+        from jojo.chat.examples import checked
 
-        self._examples += persona.checked(examples)
+        self._examples += checked(examples)
 
     def reset(self, examples: bool = False) -> None:
         """Forget the conversation; with `examples=True` the custom examples, too."""
@@ -98,11 +99,11 @@ class GPT2Chatbot:
 
     def save(self, path: PathLike) -> None:
         """Write the model alone, in full precision: as NAME.pt, or as a Hugging Face folder."""
-        from jojo import inference
+        from jojo.export.save import save_model
 
         if self._opened is None:
             self._load(self._source, self._base)
-        self._opened = inference.save_model(self._opened, path)
+        self._opened = save_model(self._opened, path)
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -110,22 +111,22 @@ class GPT2Chatbot:
         return [] if self._chat is None else [dict(m) for m in self._chat.messages]
 
     def _load(self, source: str, base: str | None) -> None:
-        from jojo import inference
+        from jojo.chat.opened import chat_with, open_model
 
-        opened = inference.open_model(source, self._device, self._dtype, base)
-        chat = inference.chat_with(opened, self.options, self._seed)
+        opened = open_model(source, self._device, self._dtype, base)
+        chat = chat_with(opened, self.options, self._seed)
         self._end_stream()
         self._source, self._base, self._opened, self._chat = source, base, opened, chat
 
     def _ready(self) -> Chat:
         """The conversation, with a model, examples, and the settings as they are now."""
-        from jojo import persona
+        from jojo.chat.examples import newest_turns
 
         if self._chat is None:
             self._load(self._source, self._base)
         chat, block_size = self._chat, self._opened.model.config.block_size
         chat.system, chat.options = self.system, self.options
-        chat.examples = persona.newest_turns(self._examples, block_size, chat.template.name)
+        chat.examples = newest_turns(self._examples, block_size, chat.template.name)
         return chat
 
     def _end_stream(self) -> None:
@@ -139,9 +140,9 @@ def _place(name: PathLike) -> str:
     if not isinstance(name, (str, os.PathLike)):
         raise ValueError(f"a model is named by a text or a path, not by {name!r}")
     text, path = str(name), Path(os.path.expanduser(name))
-    if text and text not in pretrained.NAMES and path.exists():
+    if text and text not in NAMES and path.exists():
         text = str(path.absolute())
-    pretrained.check_name(text)
+    check_name(text)
     return text
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from jojo.chat.config import InteractConfig
 from jojo.command import parse, run, say
-from jojo.config import InteractConfig
 
 SHORT = {"h": "/history", "q": "/quit"}
 RUNS_SHOWN = 20
@@ -24,8 +24,8 @@ RUNS_SHOWN = 20
 def main() -> int:
     config = parse(InteractConfig, None, __doc__)
     path = checkpoint_of(config.run_name, config.out_dir)
-    from jojo.inference import chat_with, open_model
-    from jojo.terminal import converse
+    from jojo.chat.opened import chat_with, open_model
+    from jojo.chat.terminal import converse
 
     opened = open_model(str(path), config.device, config.dtype, config.base)
     chat = chat_with(opened, config.sampling(), config.seed, max_history=config.max_history)
@@ -37,7 +37,7 @@ def main() -> int:
 
 def checkpoint_of(name: str, out_dir: Path) -> Path:
     """The best model of a run, else the newest; ValueError where it has none."""
-    from jojo.checkpoint import RunFiles
+    from jojo.models.checkpoint import RunFiles
 
     files = RunFiles(out_dir, name)
     if files.best.exists():
@@ -61,7 +61,7 @@ def checkpoint_of(name: str, out_dir: Path) -> Path:
 
 def runs(out_dir: Path) -> list[str]:
     """Names of the runs that have a model, the newest last."""
-    from jojo import checkpoint
+    from jojo.models import checkpoint
 
     names = []
     for path in sorted(out_dir.glob("*.pt"), key=lambda p: p.stat().st_mtime):

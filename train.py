@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jojo.command import parse, run, say
-from jojo.config import DEFAULT_DATASET, TrainConfig
+from jojo.train.config import DEFAULT_DATASET, TrainConfig
 
 USUAL_BASE = "gpt2"  # what chats in datasets/ are learned on
 
@@ -27,15 +27,15 @@ USUAL_BASE = "gpt2"  # what chats in datasets/ are learned on
 def main() -> int:
     config = with_datasets(parse(TrainConfig, None, __doc__))
     if config.data_path:
-        from jojo.ownchats import check_name
+        from jojo.data.own.recipe import check_name
 
         check_name(config.data_name, config.data_dir)
     else:
         for name in ("me", "template"):
             if getattr(config, name):
                 raise ValueError(f"--{name} is for your own chats: give them with --data_path")
-    from jojo.checkpoint import RunFiles
-    from jojo.trainer import check_earlier_run, train
+    from jojo.models.checkpoint import RunFiles
+    from jojo.train.run import check_earlier_run, train
 
     files = RunFiles(config.out_dir, config.run)
     if (done := check_earlier_run(config, files)) is not None:
@@ -43,7 +43,7 @@ def main() -> int:
     if config.dataset is None and not config.data_path:
         check_default(config.data_dir)
     if config.base:  # what is wrong with it shows before anything is prepared
-        from jojo.pretrained import read_config
+        from jojo.models.pretrained import read_config
 
         read_config(config.base)
     if config.data_path:
@@ -54,13 +54,13 @@ def main() -> int:
 
 def with_datasets(config: TrainConfig) -> TrainConfig:
     """Where no data is named: with the only JSON of datasets/, if there is one."""
-    from jojo.speakers import DATASETS, jsons
+    from jojo.data.own.speakers import DATASETS, jsons
 
     found = jsons(DATASETS) if config.dataset is None and not config.data_path else []
     if not found:
         return config
     if len(found) > 1:
-        from jojo.sources.ownfiles import shown
+        from jojo.data.own.found import shown
 
         raise ValueError(
             f"{DATASETS} holds {len(found)} JSON files ({shown([p.name for p in found])}): name "
@@ -78,8 +78,8 @@ def with_datasets(config: TrainConfig) -> TrainConfig:
 
 def check_default(data_dir: Path) -> None:
     """ValueError where no data is named and what is usual is not prepared."""
-    from jojo.bins import manifest_path, recipe_command
-    from jojo.speakers import DATASETS
+    from jojo.data.bins import manifest_path, recipe_command
+    from jojo.data.own.speakers import DATASETS
 
     if not manifest_path(DEFAULT_DATASET, data_dir).exists():
         raise ValueError(
@@ -90,12 +90,12 @@ def check_default(data_dir: Path) -> None:
 
 def prepare_own(config: TrainConfig, resumes: bool) -> None:
     """Prepare --data_path, unless the run goes on with what was made of it."""
-    from jojo import ownchats, speakers
-    from jojo.prepare import prepare
+    from jojo.data.own import recipe, speakers
+    from jojo.data.prepare import prepare
 
     name = config.data_name
     mine = {"paths": config.data_path, "me": config.me, "name": name}
-    options = ownchats.FileOptions(**mine, seed=config.seed, out_dir=config.data_dir)
+    options = recipe.FileOptions(**mine, seed=config.seed, out_dir=config.data_dir)
     with options.found as found:
         usual = speakers.template_of(found)
         if usual == "text" and config.template:
@@ -103,10 +103,10 @@ def prepare_own(config: TrainConfig, resumes: bool) -> None:
                 f"--template {config.template} is for chats, {found} is plain text: leave it out"
             )
         template = config.template or usual
-        if resumes and ownchats.is_prepared(options, template):
+        if resumes and recipe.is_prepared(options, template):
             return
         try:
-            prepare(speakers.RECIPE if template == "speaker" else ownchats.RECIPE, options)
+            prepare(speakers.RECIPE if template == "speaker" else recipe.RECIPE, options)
         except KeyboardInterrupt:
             again = f"stopped: nothing of {name} was written; the same command prepares it again"
             raise KeyboardInterrupt(again) from None

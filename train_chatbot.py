@@ -17,12 +17,12 @@ import shlex
 import sys
 
 from jojo.command import parse, run
-from jojo.config import ChatbotConfig
+from jojo.train.config import ChatbotConfig
 
 
 def main() -> int:
     config = parse(ChatbotConfig, None, __doc__)
-    from jojo.chatbot import make, talk
+    from jojo.train.chatbot import make, talk
 
     if code := make(config, shlex.join(["python", "train_chatbot.py", *sys.argv[1:]])):
         return code

@@ -8,9 +8,10 @@ use. What an instruction is about follows it in the user's turn.
 Writes data/alpaca-train.bin, -val.bin (and the same as .txt) and data/alpaca.json.
 """
 
-from jojo.origins import DATASETS
-from jojo.prepare import Recipe, main
-from jojo.sources import instructions
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import instructions
+from jojo.data.public.origins import DATASETS
 
 RECIPE = Recipe(
     name="alpaca",

@@ -7,8 +7,9 @@ Smith et al. 2020, https://arxiv.org/abs/2004.08449. Persona and topic are the s
 Writes data/blended-train.bin, -val.bin (and the same as .txt) and data/blended.json.
 """
 
-from jojo.prepare import Recipe, main
-from jojo.sources import blended
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import blended
 
 RECIPE = Recipe(
     name="blended",

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jojo.prepare import PrepareOptions, Recipe, Tally, main
-from jojo.refine import refine
-from jojo.sources import dailydialog
+from jojo.data.clean.refine import refine
+from jojo.data.contract import PrepareOptions, Recipe, Tally
+from jojo.data.prepare import main
+from jojo.data.public import dailydialog
 
 EXAMPLE = "Hello! How are you today?\n"
 
@@ -23,7 +24,7 @@ EXAMPLE = "Hello! How are you today?\n"
 @dataclass
 class ChatOptions(PrepareOptions):
     refine: bool = True
-    """Reword what the assistant says to be clearer and more polite (jojo/refine.py)."""
+    """Reword what the assistant says to be clearer and more polite (jojo/data/clean/refine.py)."""
 
 
 def conversations(options: ChatOptions, tally: Tally) -> Iterator:

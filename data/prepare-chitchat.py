@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from jojo.prepare import PrepareOptions, Recipe, Tally, main
+from jojo.data.contract import PrepareOptions, Recipe, Tally
+from jojo.data.prepare import main
 
 if TYPE_CHECKING:
-    from jojo.chatml import Conversation
+    from jojo.text.template import Conversation
 
 TABLE = {".toml": "a phrasing table (.toml)"}
 REAL = {".json": "the dataset.json of chitchat-dataset"}
@@ -34,7 +35,8 @@ class ChitchatOptions(PrepareOptions):
 
 
 def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversation]:
-    from jojo.sources import byu, chitchat, phrasings
+    from jojo.data.chitchat import table, talk
+    from jojo.data.public import byu
 
     suffix = options.input.suffix.lower() if options.input else None
     if suffix is not None and suffix not in INPUTS[options.source]:
@@ -43,11 +45,10 @@ def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversati
     if options.conversations < 1:
         raise ValueError(f"--conversations {options.conversations}: ask for at least 1")
     if options.source != "byu":
-        path = options.input if suffix == ".toml" else phrasings.TABLE
+        path = options.input if suffix == ".toml" else table.TABLE
         tally.used(path)
-        made = chitchat.generate(
-            options.conversations, options.seed, options.val_fraction, phrasings.load(path)
-        )
+        rows = table.load(path)
+        made = talk.generate(options.conversations, options.seed, options.val_fraction, rows)
         yield from tally.records(made)
     if options.source != "generated":
         path = options.input if suffix == ".json" else byu.installed()

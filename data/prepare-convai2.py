@@ -8,8 +8,9 @@ and spacing are given back. Writes data/convai2-train.bin, -val.bin (and the sam
 data/convai2.json.
 """
 
-from jojo.prepare import Recipe, main
-from jojo.sources import personachat
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import personachat
 
 RECIPE = Recipe(
     name="convai2",

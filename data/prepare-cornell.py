@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jojo.prepare import PrepareOptions, Recipe, main
-from jojo.sources import cornell
+from jojo.data.contract import PrepareOptions, Recipe
+from jojo.data.prepare import main
+from jojo.data.public import cornell
 
 
 @dataclass

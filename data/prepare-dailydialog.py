@@ -8,8 +8,9 @@ Writes data/dailydialog-train.bin, -val.bin (and the same as .txt) and data/dail
 The same corpus with ChatML and an assistant's manners is data/prepare-chat.py.
 """
 
-from jojo.prepare import Recipe, main
-from jojo.sources import dailydialog
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import dailydialog
 
 RECIPE = Recipe(
     name="dailydialog",

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jojo.prepare import PrepareOptions, Recipe, Tally, main
+from jojo.data.contract import PrepareOptions, Recipe, Tally
+from jojo.data.prepare import main
 
 if TYPE_CHECKING:
-    from jojo.chatml import Conversation
-    from jojo.sources.dictionary import Sense
+    from jojo.data.public.dictionary import Sense
+    from jojo.text.template import Conversation
 
 
 @dataclass
@@ -61,10 +62,10 @@ class DictionaryOptions(PrepareOptions):
 
 
 def conversations(options: DictionaryOptions, tally: Tally) -> Iterator[Conversation]:
-    from jojo.bins import delete_dataset
-    from jojo.chatml import Conversation
-    from jojo.sources import dictionary
-    from jojo.splits import splits_of
+    from jojo.data.bins import delete_dataset
+    from jojo.data.public import dictionary
+    from jojo.data.splits import splits_of
+    from jojo.text.template import Conversation
 
     if options.reset:
         delete_dataset(options.name or RECIPE.name, options.out_dir)
@@ -89,7 +90,7 @@ def conversations(options: DictionaryOptions, tally: Tally) -> Iterator[Conversa
 
 
 def _chosen(words: Iterable[str], options: DictionaryOptions, tally: Tally) -> list[str]:
-    from jojo.sources.dictionary import choose
+    from jojo.data.public.dictionary import choose
 
     lengths = (options.min_word_length, options.max_word_length)
     most = min(options.max_words, options.limit or options.max_words)
@@ -101,7 +102,7 @@ def _chosen(words: Iterable[str], options: DictionaryOptions, tally: Tally) -> l
 
 def _listed(options: DictionaryOptions, tally: Tally) -> Iterator[str]:
     """The words of --input or of the list that is downloaded."""
-    from jojo.origins import opened, raw
+    from jojo.data.public.origins import opened, raw
 
     with opened(raw("words", options, tally)) as files:
         for path in files:
@@ -110,9 +111,9 @@ def _listed(options: DictionaryOptions, tally: Tally) -> Iterator[str]:
 
 
 def _at_the_api(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sense]]:
-    from jojo.asking import Manners, Request, ask_all
-    from jojo.journal import Journal
-    from jojo.sources import dictionary
+    from jojo.data.public import dictionary
+    from jojo.web.asking import Manners, Request, ask_all
+    from jojo.web.journal import Journal
 
     words = _chosen(_listed(options, tally), options, tally)
     base = options.api_url.rstrip("/")
@@ -124,7 +125,7 @@ def _at_the_api(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sens
 
 
 def _in_wordnet(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sense]]:
-    from jojo.sources import wordnet
+    from jojo.data.public import wordnet
 
     folder = options.wordnet or wordnet.installed()
     tally.used(folder / "index.sense")

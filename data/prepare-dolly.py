@@ -8,9 +8,10 @@ A text that a question is about follows the question in the user's turn.
 Writes data/dolly-train.bin, -val.bin (and the same as .txt) and data/dolly.json.
 """
 
-from jojo.origins import DATASETS
-from jojo.prepare import Recipe, main
-from jojo.sources import instructions
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import instructions
+from jojo.data.public.origins import DATASETS
 
 RECIPE = Recipe(
     name="dolly",

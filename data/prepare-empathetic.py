@@ -8,8 +8,9 @@ Rashkin et al. 2019, https://arxiv.org/abs/1811.00207, CC BY-NC 4.0: not for com
 Writes data/empathetic-train.bin, -val.bin (and the same as .txt) and data/empathetic.json.
 """
 
-from jojo.prepare import Recipe, main
-from jojo.sources import empathetic
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import empathetic
 
 RECIPE = Recipe(
     name="empathetic",

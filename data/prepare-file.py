@@ -10,8 +10,8 @@ answers; ChatML and "User: ... / Bot: ..." text. Plain text alone makes a datase
 Writes data/<name>-train.bin, -val.bin (and the same as .txt) and data/<name>.json.
 """
 
-from jojo.ownchats import RECIPE
-from jojo.prepare import main
+from jojo.data.own.recipe import RECIPE
+from jojo.data.prepare import main
 
 if __name__ == "__main__":
     main(RECIPE)

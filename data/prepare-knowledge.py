@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jojo.prepare import PrepareOptions, Recipe, Tally, main
+from jojo.data.contract import PrepareOptions, Recipe, Tally
+from jojo.data.prepare import main
 
 if TYPE_CHECKING:
-    from jojo.chatml import Conversation
+    from jojo.text.template import Conversation
 
 
 @dataclass
@@ -67,7 +68,7 @@ class KnowledgeOptions(PrepareOptions):
 
 
 def conversations(options: KnowledgeOptions, tally: Tally) -> Iterator[Conversation]:
-    from jojo import knowledge
+    from jojo.data.public import knowledge
 
     return knowledge.conversations(options, tally)
 

@@ -9,9 +9,10 @@ turn the reply that ranked best, none that was deleted or that reviewers turned 
 Writes data/oasst-train.bin, -val.bin (and the same as .txt) and data/oasst.json.
 """
 
-from jojo.origins import DATASETS
-from jojo.prepare import Recipe, main
-from jojo.sources import instructions
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import instructions
+from jojo.data.public.origins import DATASETS
 
 RECIPE = Recipe(
     name="oasst",

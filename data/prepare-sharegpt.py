@@ -9,9 +9,10 @@ questions after it ("continue", "make it shorter") make no sense without.
 Writes data/sharegpt-train.bin, -val.bin (and the same as .txt) and data/sharegpt.json.
 """
 
-from jojo.origins import DATASETS
-from jojo.prepare import Recipe, main
-from jojo.sources import instructions
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import instructions
+from jojo.data.public.origins import DATASETS
 
 RECIPE = Recipe(
     name="sharegpt",

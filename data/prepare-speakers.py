@@ -10,8 +10,8 @@ somebody talks with an assistant, the assistant. Writes data/speakers-train.bin,
 same as .txt) and data/speakers.json.
 """
 
-from jojo.prepare import main
-from jojo.speakers import RECIPE
+from jojo.data.own.speakers import RECIPE
+from jojo.data.prepare import main
 
 if __name__ == "__main__":
     main(RECIPE)

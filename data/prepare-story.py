@@ -8,8 +8,9 @@ where it stopped, and keeps the text in data/raw/tinystories/. Writes data/story
 -val.bin and data/story.json. --input takes a file, or a folder with train and valid.
 """
 
-from jojo.prepare import Recipe, main
-from jojo.sources import stories
+from jojo.data.contract import Recipe
+from jojo.data.prepare import main
+from jojo.data.public import stories
 
 RECIPE = Recipe(
     name="story",

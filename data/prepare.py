@@ -19,8 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from jojo import recipes
 from jojo.command import parse, run, say
+from jojo.data import recipes
 from jojo.files import ROOT, is_plain_name
 
 
@@ -55,7 +55,7 @@ def command() -> int:
         return 2
     prepare_missing(names, options)
 
-    from jojo.mixture import mix
+    from jojo.data.mixture import mix
 
     limits = {"max_repeats": options.max_repeats, "seed": options.seed}
     mix(names, weights, options.name, options.out_dir, **limits)
@@ -130,11 +130,11 @@ def prepare_missing(names: list[str], options: MixOptions) -> None:
                 f"{name} reads files of yours: run {rows[name].recipe} PATH --name mine, then "
                 "--dataset mine,..."
             )
-    from jojo.mixture import template_of
+    from jojo.data.mixture import template_of
 
     template_of({name: rows[name].template for name in names})
     for name in [name for name in names if not rows[name].prepared]:
-        from jojo.prepare import prepare
+        from jojo.data.prepare import prepare
 
         say(f"{name} is not prepared yet: {rows[name].recipe}")
         recipe = recipes.load(name)

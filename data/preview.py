@@ -57,8 +57,8 @@ def command() -> int:
         say(f"error: {wrong}")
         return 2
 
-    from jojo.bins import open_dataset
-    from jojo.preview import audit
+    from jojo.data.bins import open_dataset
+    from jojo.data.inspect.preview import audit
 
     dataset = open_dataset(options.name, options.data_dir)
     loss_on = "all" if dataset.manifest.template == "text" else options.loss_on
@@ -70,8 +70,8 @@ def command() -> int:
 
 
 def passages(options: PreviewOptions, dataset, loss_on: str) -> list:
-    from jojo import preview
-    from jojo.config import TrainConfig
+    from jojo.data.inspect import preview
+    from jojo.train.config import TrainConfig
 
     what = dataset, options.split, options.n, options.start or 0
     if not options.windows:
@@ -81,8 +81,8 @@ def passages(options: PreviewOptions, dataset, loss_on: str) -> list:
 
 
 def show(options: PreviewOptions, found, shown: list) -> None:
+    from jojo.data.inspect.tokenview import as_html, as_text, legend
     from jojo.files import write_text
-    from jojo.tokenview import as_html, as_text, legend
 
     if options.html:
         write_text(options.html, as_html(found, shown, options.ids))

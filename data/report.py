@@ -41,8 +41,8 @@ def command() -> int:
             say(f"error: --{name} {value} must be {least} or more")
             return 2
 
-    from jojo.bins import open_dataset
-    from jojo.quality import examine_dataset
+    from jojo.data.bins import open_dataset
+    from jojo.data.inspect.quality import examine_dataset
 
     dataset = open_dataset(options.name, options.data_dir)
     quality = examine_dataset(dataset, options.sample, options.examples)

@@ -175,3 +175,42 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"the input is no valid UTF-8 ({error.reason} at byte {error.start:,})"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_ranges(options: object, ranges: dict[str, tuple[float, float]]) -> None:
+    """ValueError for the first option that is set and lies outside its range."""
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            flag = getattr(options, "flags", {}).get(name, f"--{name}")
+            # a limit that high is a mere stop
+            open_end = high >= 1e9 and not value > high
+            wanted = f"be {low:g} or more" if open_end else f"lie between {low:g} and {high:.15g}"
+            raise ValueError(f"{flag} {value} must {wanted}")
+
+
+def check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 1 << 63:
+        raise ValueError(f"--seed {seed} must lie between 0 and {(1 << 63) - 1}")
+
+
+def seconds(text: str, flag: str = "--time_budget") -> float:
+    """ "90s", "30m", "2h", "1d" or plain seconds -> seconds; ValueError names the flag."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{flag} {text!r} is no time: write 90s, 30m or 2h, or 1d for a day")
+    return value
+
+
+def duration(s: float) -> str:
+    """Seconds in the unit a person would use."""
+    if s < 90:
+        return f"{s:.0f} s"
+    if s < 5400:
+        return f"{s / 60:.0f} min"
+    return f"{s / 3600:.1f} h" if s < 36000 else f"{s / 3600:.0f} h"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -99,3 +100,18 @@ def _sha256_of(f) -> str:  # Python 3.10
     while block := f.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object; ValueError where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is no JSON, or it is truncated: copy it again") from None
+    if not is_dict(content):
+        raise ValueError(f"{path} is no JSON object: copy it again")
+    return content
+
+
+def is_dict(value: object) -> bool:
+    return isinstance(value, dict)

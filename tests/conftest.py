@@ -9,9 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from shapes import TINY
 
-from jojo import chatml
-from jojo.bins import DatasetWriter
+from jojo.data.bins import DatasetWriter
+from jojo.text.template import Message, encode_batch
 from model import GPT, GPTConfig
 
 hypothesis.settings.register_profile(
@@ -19,14 +20,6 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("jojo")
 
-TINY = {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_inner": 48, "block_size": 64}
-SHAPES = {
-    "jojo": {},
-    "jojo, tied": {"tie_embeddings": True},
-    "jojo, grouped": {"n_kv_head": 2},
-    "gpt2": {"arch": "gpt2"},
-    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
-}
 WORDS = ("hello", "cat", "dog", "sun", "rain", "tea", "music", "book", "walk", "sleep", "blue")
 
 
@@ -62,7 +55,7 @@ def randomize(model: GPT, seed: int) -> None:
         p.copy_(noise * p.size(-1) ** -0.5 if p.dim() > 1 else 1 + 0.1 * noise)
 
 
-def chat_messages(rng: random.Random) -> list[chatml.Message]:
+def chat_messages(rng: random.Random) -> list[Message]:
     """Two to six short turns of random words, the user first."""
 
     def words() -> str:
@@ -83,7 +76,7 @@ def tiny_dataset(tmp_path):
                 messages = chat_messages(rng)
                 if template == "text":
                     messages = messages[1:2]
-                ids = chatml.encode_batch([messages], template)[0]
+                ids = encode_batch([messages], template)[0]
                 writer.add("val" if i % 10 == 0 else "train", ids)
             writer.commit(licence="none", sources=["made up"], records_in=conversations)
         return tmp_path / "data"

@@ -150,10 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
 # Runs in a process of its own: one line of JSON per run comes in, pid and exit code go out.
 DRIVER = """
 import json, os, runpy, sys
-import jojo.bins, jojo.pipeline, jojo.quality, jojo.journal, jojo.sources.squad, requests, tqdm
-import filelock, tokenizer, tyro
-from jojo import asking, knowledge
-from jojo.sources import dictionary
+import filelock, requests, tokenizer, tqdm, tyro
+import jojo.data.bins, jojo.data.pipeline, jojo.data.inspect.quality, jojo.web.journal
+from jojo.data.public import dictionary, knowledge, squad
+from jojo.web import asking
 
 tokenizer.encode("ready")
 for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""gpt_generate.py: the chatbot for notebooks, and what jojo/inference.py opens and saves for it."""
+"""The chatbot for notebooks, and what jojo/chat/opened.py opens and saves for it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ import torch
 
 import gpt_generate
 from gpt_generate import GPT2Chatbot
-from jojo import chatml, checkpoint, lora, pretrained
-from jojo.chat import Chat
-from jojo.export import hf
+from jojo.chat.examples import turns_of
+from jojo.chat.memory import Chat
+from jojo.export.hf_folder import save_folder
 from jojo.files import ROOT
-from jojo.persona import turns_of
+from jojo.models import checkpoint, lora, pretrained
+from jojo.text.template import Message, decode, encode_prompt
 
 EXAMPLES = [
     {"user": "Who created you?", "bot": "You did, to help with your tasks."},
@@ -86,7 +87,7 @@ def digest(folder: Path) -> dict[str, str]:
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def user(text: str) -> chatml.Message:
+def user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
@@ -129,8 +130,8 @@ def test_a_model_that_never_saw_a_turn_writes_a_dialogue(bot, prompts):
     reply = chatbot.chat("Hello!")
     assert "\n" not in reply
     ids = prompts[0]
-    assert ids == chatml.encode_prompt([*turns_of(EXAMPLES[:1]), user("Hello!")], "person")
-    assert chatml.decode(ids, "text")[0]["content"] == (
+    assert ids == encode_prompt([*turns_of(EXAMPLES[:1]), user("Hello!")], "person")
+    assert decode(ids, "text")[0]["content"] == (
         "Person A: Who created you?\nPerson B: You did, to help with your tasks.\n"
         "Person A: Hello!\nPerson B:"
     )
@@ -157,10 +158,10 @@ def test_a_system_message(bot, prompts, complaint):
     chatbot = bot(system="Be a pirate.")
     chatbot.chat("Hello!")
     system = {"role": "system", "content": "Be a pirate."}
-    assert prompts[0] == chatml.encode_prompt([system, user("Hello!")])
+    assert prompts[0] == encode_prompt([system, user("Hello!")])
     chatbot.system = None
     chatbot.chat("And?")
-    assert prompts[1] == chatml.encode_prompt(chatbot.messages[:-1])
+    assert prompts[1] == encode_prompt(chatbot.messages[:-1])
     person = bot("person", system="Be a pirate.")
     assert "without system messages" in complaint(person.chat, "Hello!")
     person.system = None
@@ -178,7 +179,7 @@ def test_examples_change_the_next_prompt_and_nothing_on_disk(bot, prompts, tmp_p
     chatbot.add_custom_examples(EXAMPLES)
     reply = chatbot.chat("And?")
     assert digest(tmp_path) == before
-    assert prompts[1] == chatml.encode_prompt([*turns_of(EXAMPLES), *said, user("And?")])
+    assert prompts[1] == encode_prompt([*turns_of(EXAMPLES), *said, user("And?")])
     unaware = bot()
     unaware.chat("Hello!")
     assert unaware.chat("And?") != reply
@@ -193,7 +194,7 @@ def test_examples_may_come_before_the_model(bot, prompts):
     chatbot.add_custom_examples(EXAMPLES[:1])
     chatbot.add_custom_examples(EXAMPLES[1:])
     chatbot.chat("Hello!")
-    assert prompts[0] == chatml.encode_prompt([*turns_of(EXAMPLES), user("Hello!")])
+    assert prompts[0] == encode_prompt([*turns_of(EXAMPLES), user("Hello!")])
 
 
 def test_a_wrong_example_is_named_and_none_is_added(bot, complaint, prompts):
@@ -202,7 +203,7 @@ def test_a_wrong_example_is_named_and_none_is_added(bot, complaint, prompts):
     assert "example 2 has no 'bot'" in complaint(chatbot.add_custom_examples, wrong)
     assert "dict" in complaint(chatbot.add_custom_examples, EXAMPLES[0])
     chatbot.chat("Hello!")
-    assert prompts[0] == chatml.encode_prompt([user("Hello!")])
+    assert prompts[0] == encode_prompt([user("Hello!")])
 
 
 def test_examples_are_copies(bot, prompts):
@@ -210,7 +211,7 @@ def test_examples_are_copies(bot, prompts):
     chatbot.add_custom_examples(mine)
     mine[0]["bot"] = "Nobody did."
     chatbot.chat("Hello!")
-    assert prompts[0] == chatml.encode_prompt([*turns_of(EXAMPLES[:1]), user("Hello!")])
+    assert prompts[0] == encode_prompt([*turns_of(EXAMPLES[:1]), user("Hello!")])
 
 
 def test_too_many_examples_leave_room_for_the_chat_and_the_newest_count(bot, prompts, tmp_path):
@@ -222,7 +223,7 @@ def test_too_many_examples_leave_room_for_the_chat_and_the_newest_count(bot, pro
     with warnings.catch_warnings():  # which has nothing to do with it
         warnings.simplefilter("error")
         chatbot.save(tmp_path / "copy.pt")
-    read = chatml.decode(prompts[0])
+    read = decode(prompts[0])
     assert read[-3] == {"role": "assistant", "content": "Answer 59"}
     assert len(prompts[0]) <= 128 + 20
     chatbot.reset(examples=True)
@@ -323,7 +324,7 @@ def test_another_model_begins_another_conversation_with_the_same_examples(bot, s
     chatbot.load_model(save("person.pt", "person"))
     assert chatbot.messages == []
     chatbot.chat("Hello!")
-    assert prompts[1] == chatml.encode_prompt([*turns_of(EXAMPLES), user("Hello!")], "person")
+    assert prompts[1] == encode_prompt([*turns_of(EXAMPLES), user("Hello!")], "person")
 
 
 # saving
@@ -444,7 +445,7 @@ def test_adapters_are_merged_in(save, tiny_model, tmp_path, complaint):
 
 def test_a_folder_of_hugging_face_is_chatted_with(tiny_model, tmp_path):
     model = tiny_model(arch="gpt2", block_size=64, n_inner=0, vocab_size=50304)
-    hf.save_folder(model, tmp_path / "gpt2", "text")
+    save_folder(model, tmp_path / "gpt2", "text")
     settings = json.loads((tmp_path / "gpt2" / "config.json").read_text())
     settings.pop("jojo")  # as another program writes it
     (tmp_path / "gpt2" / "config.json").write_text(json.dumps(settings))

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_commands import ASKED, SAID, call, trained
+from verbs import ASKED, SAID, call, trained
 
-from jojo import checkpoint
 from jojo.files import ROOT
+from jojo.models import checkpoint
 
 NAMES = {
     "chatml": ("user:", "assistant:"),

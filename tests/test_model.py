@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jojo.export.hf import as_transformers
+from jojo.export.hf_folder import as_transformers
 from model import GPT, PRESETS, GPTConfig, KVCache
 
 SHAPES = {

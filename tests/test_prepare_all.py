@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from jojo import recipes
-from jojo.bins import open_dataset
+from jojo.data import recipes
+from jojo.data.bins import open_dataset
 from jojo.files import ROOT
 
 GOOD = '''"""Good things: a first line that is far too long to fit beside all of the other columns.
@@ -21,8 +21,8 @@ GOOD = '''"""Good things: a first line that is far too long to fit beside all of
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
-from jojo.origins import DATASETS
-from jojo.prepare import PrepareOptions, Recipe
+from jojo.data.public.origins import DATASETS
+from jojo.data.contract import PrepareOptions, Recipe
 
 @dataclass
 class Options(PrepareOptions):
@@ -143,7 +143,7 @@ def test_without_flags_and_with_json_it_lists(tiny_dataset):
 
 
 def test_a_mixture_from_the_command_line(tiny_dataset):
-    from jojo import mixture
+    from jojo.data import mixture
 
     data = tiny_dataset("mine", conversations=300)
     flags = ("--weights", " 3, 1", "--name", "blend", "--out_dir", data)

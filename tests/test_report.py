@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from jojo import chatml, quality
-from jojo.bins import DatasetWriter, open_dataset
+from jojo.data.bins import DatasetWriter, open_dataset
+from jojo.data.inspect import quality
 from jojo.files import ROOT
+from jojo.text.template import Message, encode
 
 
 def report(*args: object) -> subprocess.CompletedProcess[str]:
@@ -20,7 +21,7 @@ def report(*args: object) -> subprocess.CompletedProcess[str]:
 def dataset(tmp_path):
     """60 chats, of which two stand in train twice, and one of these in val as well."""
 
-    def chat(i: int) -> list[chatml.Message]:
+    def chat(i: int) -> list[Message]:
         question = f"Who are you, number {i} of {i * i} and {i * 7}?"
         return [
             {"role": "user", "content": question},
@@ -31,7 +32,7 @@ def dataset(tmp_path):
     chosen += [("train", 3), ("train", 4), ("val", 3)]
     with DatasetWriter(tmp_path, "few", template="chatml") as writer:
         for split, i in chosen:
-            writer.add(split, chatml.encode(chat(i)))
+            writer.add(split, encode(chat(i)))
         writer.commit(licence="none", sources=["made up"], records_in=len(chosen))
     return tmp_path
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from jojo import recipes, speakers, trainer
 from jojo.command import parse
-from jojo.config import TrainConfig
+from jojo.data import recipes
+from jojo.data.own import speakers
 from jojo.files import ROOT
+from jojo.train.config import TrainConfig
+from jojo.train.loop import Loop
 
 TRAIN = ROOT / "train.py"
 SMALL = (
@@ -55,7 +57,7 @@ class Home:
             raise KeyboardInterrupt
 
         with self.monkeypatch.context() as patched:
-            patched.setattr(trainer.Loop, "one_step", killed)
+            patched.setattr(Loop, "one_step", killed)
             with pytest.raises(KeyboardInterrupt):
                 self.train(*flags)
 
@@ -311,7 +313,7 @@ def test_stopped_while_preparing_it_says_what_to_do(home, monkeypatch):
         raise KeyboardInterrupt
 
     path = interview(home.folder / "i.json")
-    monkeypatch.setattr("jojo.prepare.prepare", stopped)
+    monkeypatch.setattr("jojo.data.prepare.prepare", stopped)
     with pytest.raises(KeyboardInterrupt, match="nothing of mine was written; the same command"):
         home.train("--data_path", path)
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from jojo.data.own.recipe import RECIPE, FileOptions
+from jojo.data.prepare import prepare
 from jojo.files import ROOT
-from jojo.ownchats import RECIPE, FileOptions
-from jojo.prepare import prepare
 
 FILE = ROOT / "examples" / "tsuki.jsonl"
 PROMPTS = ROOT / "examples" / "tsuki_prompts.txt"

@@ -2,9 +2,9 @@
 
     text = card(model, facts, "chat", "models/chat5000.pt", ["model.safetensors"], Path("data"))
 
-It may be published: of people's own data it names only what jojo/lineage.py lets through. The
-replies in it are the model's own words, which may be its data's.
-Format: https://huggingface.co/docs/hub/model-cards
+It may be published: of people's own data it names only what jojo/models/provenance.py lets through.
+The replies in it are the model's own words, which may be its data's. Format:
+https://huggingface.co/docs/hub/model-cards
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from jojo import chatml
-from jojo.chatml import Template
+from jojo.chat.config import SamplingOptions
+from jojo.chat.sampling import ReplyReader, banned_ids, generate
 from jojo.export import ollama
-from jojo.lineage import NAMELESS, Stage, public_command, public_name, stages_of, strictest
-from jojo.pretrained import HUB_ID
-from jojo.sampling import ReplyReader, SamplingOptions, banned_ids, generate
+from jojo.export.publish import public_command
+from jojo.models.names import HUB_ID
+from jojo.models.provenance import NAMELESS, Stage, public_name, stages_of, strictest
+from jojo.text.template import Message, Template, encode_prompt, render, template_named
 from model import GPT
 from tokenizer import N_TOKENS
 
@@ -62,7 +63,7 @@ def card(
     """README.md of what `files` name. `usage`: how to load an adapter, which its base decides."""
     from jojo.export.proof import table
 
-    template, stages = chatml.template_named(facts["template"]), stages_of(facts, data_dir, source)
+    template, stages = template_named(facts["template"]), stages_of(facts, data_dir, source)
     sections = {
         "Use": usage or _usage(name, files, template),
         "Samples": _samples(model, template),
@@ -142,11 +143,11 @@ def _usage(name: str, files: Sequence[str], template: Template) -> str:
     return _block(code, "python")
 
 
-def _user(text: str) -> chatml.Message:
+def _user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
-def _assistant(text: str) -> chatml.Message:
+def _assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
@@ -165,7 +166,7 @@ def _samples(model: GPT, template: Template) -> str:
 
 def _reply(model: GPT, prompt: str, template: Template) -> str:
     messages = [_user(prompt) if template.is_chat else _assistant(prompt)]
-    ids = chatml.encode_prompt(messages, template.name)
+    ids = encode_prompt(messages, template.name)
     options = SamplingOptions(temp=0.0, max_tokens=SAMPLE_TOKENS)
     reader, banned = ReplyReader(template), banned_ids(template)
     for drawn in generate(model, ids, options, torch.Generator(), banned=banned):
@@ -236,7 +237,7 @@ def _template(template: Template) -> str:
     what, said = "A text", [_assistant(f"{BEGINNINGS[0]} there was a cat.")]
     if template.is_chat:
         what, said = "A conversation", [_user(OPENINGS[0]), _assistant("Fine, thanks!")]
-    text = json.dumps(chatml.render(said, template.name))
+    text = json.dumps(render(said, template.name))
     return f"{what} as it learned them, every character, as JSON:\n\n{_block(text)}"
 
 

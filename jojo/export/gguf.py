@@ -21,9 +21,10 @@ import gguf
 import numpy as np
 import torch
 
-from jojo.chatml import JINJA, template_named
-from jojo.export import hf
-from jojo.export.hf_tokenizer import gpt2_json
+from jojo.models import hf
+from jojo.models.hf_tokenizer import gpt2_json
+from jojo.text.dialects import JINJA
+from jojo.text.template import template_named
 from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, N_TOKENS, SPECIAL_TOKENS
 

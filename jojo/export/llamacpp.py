@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gguf import LlamaFileType
 
-    from jojo.chatml import Message
+    from jojo.text.template import Message
 
 TIMEOUT = 600  # seconds for one answer
 INSTALL = "pip install xllamacpp"

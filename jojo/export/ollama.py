@@ -19,9 +19,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jojo.chatml import GO, Template, template_named
+from jojo.chat.config import SamplingOptions
 from jojo.command import say
-from jojo.config import SamplingOptions
+from jojo.text.dialects import GO
+from jojo.text.template import Template, template_named
 from model import GPTConfig
 
 FIRST_LINE = "# Written by Jojo"

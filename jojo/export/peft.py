@@ -30,13 +30,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from jojo import pretrained
-from jojo.export import hf, proof
-from jojo.export.hf_tokenizer import write_tokenizer
+from jojo.export import proof
+from jojo.export.hf_folder import as_transformers, save_tensors, write_tokenizer
 from jojo.export.proof import Check
 from jojo.files import write_text
-from jojo.lora import LoRA
-from jojo.weights import empty, hash_of
+from jojo.models import hf, pretrained
+from jojo.models.lora import LoRA
+from jojo.models.names import HUB_ID
+from jojo.models.weights import empty, hash_of
 from model import GPT
 from tokenizer import IM_END, N_TOKENS
 
@@ -68,7 +69,7 @@ def write(found: pretrained.Base, folder: Path, template: str) -> None:
     }
     write_text(folder / CONFIG, json.dumps(raw, indent=2) + "\n")
     whole = {f"base_model.model.{name}": t.contiguous() for name, t in tensors.items()}
-    hf.save_tensors(whole, folder / WEIGHTS)
+    save_tensors(whole, folder / WEIGHTS)
     write_tokenizer(folder, template, config.block_size)
 
 
@@ -131,13 +132,13 @@ def _base_name(found: pretrained.Base) -> str:
 
 def _is_on_the_hub(found: pretrained.Base) -> bool:
     """Whether the hub has the base with all its rows: it was not grown when it was opened."""
-    named = pretrained.HUB_ID.fullmatch(found.source) is not None
+    named = HUB_ID.fullmatch(found.source) is not None
     return named and hash_of(found.model) == found.hash
 
 
 def usage(found: pretrained.Base, adapter: str = ".") -> str:
     """How to load the folder, which lies at `adapter`, as Markdown."""
-    name, known = _base_name(found), pretrained.HUB_ID.fullmatch(found.source)
+    name, known = _base_name(found), HUB_ID.fullmatch(found.source)
     source = found.source if known else "BASE.pt"
     text = f"This is an adapter of `{source}`, to be loaded with PEFT 0.18 or later.\n"
     if name != source:  # not to be had as it is
@@ -165,7 +166,7 @@ def there(found: pretrained.Base):
 
     To be asked for before `pretrained.merged` adds the adapter to `found.model`.
     """
-    return hf.as_transformers(found.model) if _missing() is None else None
+    return as_transformers(found.model) if _missing() is None else None
 
 
 def _missing() -> str | None:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 import tokenizer
-from jojo import chatml, checkpoint, pretrained, weights
+from jojo.chat.config import SamplingOptions
+from jojo.chat.sampling import generate
 from jojo.command import say
-from jojo.config import SamplingOptions
-from jojo.export.hf_tokenizer import GPT2_TOKENS
-from jojo.sampling import generate
+from jojo.models import checkpoint, pretrained, weights
+from jojo.models.weights import GPT2_TOKENS
+from jojo.text.template import Message, encode_prompt, render, template_named
 from model import GPT
 from tokenizer import N_TOKENS
 
@@ -86,9 +87,9 @@ def demand(checks: Sequence[Check]) -> None:
 
 def prompts(template: str, block_size: int) -> list[list[int]]:
     """Ids that a model of this template begins from, and a long text; with room to go on."""
-    how, room = chatml.template_named(template), max(1, block_size - n_written(block_size))
+    how, room = template_named(template), max(1, block_size - n_written(block_size))
     texts = [[{"role": "assistant", "content": text}] for text in QUESTIONS]
-    asked = [chatml.encode_prompt(m, template) for m in (chats(template) if how.is_chat else texts)]
+    asked = [encode_prompt(m, template) for m in (chats(template) if how.is_chat else texts)]
     long = 4 * tokenizer.encode("\n".join((*QUESTIONS, *ODD_TEXTS)))
     return [*(ids[-room:] for ids in asked), long[: min(room, LONGEST)]]
 
@@ -97,12 +98,12 @@ def n_written(block_size: int) -> int:
     return max(1, min(N_TOKENS_WRITTEN, block_size // 2))
 
 
-def chats(template: str, contents: Sequence[str] = QUESTIONS) -> list[list[chatml.Message]]:
+def chats(template: str, contents: Sequence[str] = QUESTIONS) -> list[list[Message]]:
     """Conversations that end in a question: short ones, and one of several turns."""
     found = [[{"role": "user", "content": text}] for text in contents]
     roles = ("user", "assistant") * len(contents)
     found.append([{"role": r, "content": c} for r, c in zip(roles, contents[:5], strict=False)])
-    if "system" in chatml.template_named(template).prefix:
+    if "system" in template_named(template).prefix:
         found.append([{"role": "system", "content": contents[0]}, *found[0]])
     return found
 
@@ -152,17 +153,18 @@ def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
     ]
     ids = [fast(text, split_special_tokens=True)["input_ids"] for text in ODD_TEXTS]
     checks.append(same(where, "token ids", ids, [tokenizer.encode(text) for text in ODD_TEXTS]))
-    how = chatml.template_named(template)
+    how = template_named(template)
     if how.is_chat:
-        odd, render = chats(template, ODD_TEXTS), fast.apply_chat_template
-        rendered = [render(m, tokenize=False, add_generation_prompt=True) for m in odd]
-        rendered += [render(m, tokenize=False) + END for m in odd]
+        odd, templated = chats(template, ODD_TEXTS), fast.apply_chat_template
+        rendered = [templated(m, tokenize=False, add_generation_prompt=True) for m in odd]
+        rendered += [templated(m, tokenize=False) + END for m in odd]
         expected = [opened(m, template) for m in odd]
-        expected += [chatml.render(m, template) for m in odd]
+        expected += [render(m, template) for m in odd]
         checks.append(same(where, "chat template", rendered, expected))
         plain = chats(template)
-        ids = [render(m, add_generation_prompt=True, return_dict=True)["input_ids"] for m in plain]
-        expected = [chatml.encode_prompt(m, template) for m in plain]
+        made = [templated(m, add_generation_prompt=True, return_dict=True) for m in plain]
+        ids = [inputs["input_ids"] for inputs in made]
+        expected = [encode_prompt(m, template) for m in plain]
         checks.append(same(where, "ids of chats", ids, expected))
     stops = [theirs.generation_config.eos_token_id, fast.eos_token_id, theirs.config.eos_token_id]
     special = how.special_end
@@ -230,9 +232,9 @@ def compare_logits(
     return Check(where, "logits", result, worst <= limit)
 
 
-def opened(messages: Sequence[chatml.Message], template: str) -> str:
+def opened(messages: Sequence[Message], template: str) -> str:
     """A conversation as text, up to where the next reply begins."""
-    return tokenizer.decode(chatml.encode_prompt(messages, template))
+    return tokenizer.decode(encode_prompt(messages, template))
 
 
 def same(where: str, what: str, theirs: object, ours: object) -> Check:

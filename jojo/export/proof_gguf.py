@@ -13,9 +13,9 @@ import torch
 from gguf import GGUFReader
 
 import tokenizer
-from jojo import chatml
 from jojo.export import gguf, llamacpp, proof
 from jojo.export.proof import Check
+from jojo.text.template import encode_prompt, template_named
 from model import GPT
 from tokenizer import ENDOFTEXT, SPECIAL_TOKENS
 
@@ -43,13 +43,13 @@ def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]
     del reader  # and holds the file
     if (version := llamacpp.version()) is None:
         return [*checks, proof.skipped("llama.cpp", llamacpp.INSTALL)]
-    where, how = f"llama.cpp ({version}), {kind}", chatml.template_named(template)
+    where, how = f"llama.cpp ({version}), {kind}", template_named(template)
     texts, block_size = proof.ODD_TEXTS, model.config.block_size
     asked, n = proof.prompts(template, block_size), proof.n_written(block_size)
     odd, talks = [], []  # chats to render; chats to reply to, with their ids
     if how.is_chat:
         odd = proof.chats(template, texts)
-        short = [(m, chatml.encode_prompt(m, template)) for m in proof.chats(template)]
+        short = [(m, encode_prompt(m, template)) for m in proof.chats(template)]
         talks = [(m, ids) for m, ids in short if len(ids) <= block_size - n][:4]
     said = [messages for messages, _ in talks]
     seen = llamacpp.observe(path, asked, n, texts, odd, said, torch.get_num_threads())
@@ -66,7 +66,7 @@ def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]
 
 def settings(model: GPT, template: str, reader: GGUFReader) -> Check:
     """What a file says of the model's shape and of the ids that begin, end and pad a text."""
-    c, how = model.config, chatml.template_named(template)
+    c, how = model.config, template_named(template)
     arch = gguf.gguf.MODEL_ARCH_NAMES[gguf.ARCH[c.arch]]
     expected = {
         "general.architecture": arch,

@@ -16,7 +16,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from jojo.command import say
 from jojo.export.folder import OF_A_MODEL
-from jojo.origins import OUR_FAULT, hub_answers
+from jojo.web.download import OUR_FAULT, hub_answers
 
 CARD = "README.md"
 HINTS = {  # by what the hub answered

@@ -1,0 +1,262 @@
+"""Checkpoints: the only torch.save and torch.load. Written whole, read without pickle.
+
+<run><step>.pt and <run>-best.pt hold weights, model config, template, step, metrics, the data's
+hash and the command. <run>-resume.pt also holds optimizers and random states; the one before it
+is kept as <run>-resume-previous.pt until the run is done. A run that trains adapters (LoRA) saves
+these alone, with the name and the hash of their base.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch.torch_version import TorchVersion
+
+from jojo.files import whole_file
+from jojo.models import lora, weights
+from jojo.models.active_vocabulary import ActiveEmbedding, ActiveHead
+from model import GPT, GPTConfig
+from tokenizer import VOCABULARY
+
+FORMAT = "jojo-1"
+HARMLESS = [TorchVersion]  # a str: what torch.__version__ is, which the first Jojo kept
+
+
+def save(path: Path, content: dict) -> None:
+    """Write `content` (tensors, numbers, strings, lists, dicts) so that it appears whole."""
+    with whole_file(path) as temporary:
+        _write(temporary, content)
+
+
+def _write(path: Path, content: dict) -> None:
+    """torch.save, with the system's error where the disk is full or the place not writable."""
+    with open(path, "wb") as f:
+        try:
+            torch.save(content, f)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> dict:
+    """Read one of our checkpoints; ValueError says what is wrong with the file."""
+    content = read(path, device, mmap)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return content
+    if is_older(content):
+        raise ValueError(
+            f"{path} is a checkpoint of nanoGPT or the first Jojo: convert it first, python "
+            f"convert.py {path} --outfile models/{Path(path).stem}-converted.pt"
+        )
+    raise ValueError(
+        f"{path} is not a Jojo checkpoint (format {FORMAT}): it comes from another program"
+    )
+
+
+def read(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> object:
+    """What any program wrote with torch.save, read with `weights_only`; ValueError as `load`."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist{_others(path.parent)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a checkpoint file{_others(path)}")
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path} holds more than tensors and plain values and was not opened: it could run "
+            "code. Only load checkpoints saved by Jojo"
+        ) from None
+    except (PermissionError, MemoryError):
+        raise
+    except Exception:  # whatever a damaged zip or pickle makes of torch.load
+        raise ValueError(
+            f"{path} is no checkpoint, or a truncated one: name a .pt file of train.py, or copy it "
+            "again"
+        ) from None
+
+
+def is_older(content: object) -> bool:
+    """Whether nanoGPT or the first Jojo wrote it; jojo/models/nanogpt.py converts it."""
+    if not isinstance(content, dict) or "format" in content:
+        return False
+    config = content.get("config")
+    return "model_args" in content or (isinstance(config, dict) and "model" in config)
+
+
+def _others(folder: Path) -> str:
+    found = sorted(folder.glob("*.pt"), key=os.path.getmtime) if folder.is_dir() else []
+    found = [p for p in found if "-resume" not in p.name]
+    if not found:
+        return ": train one first, e.g. make chat"
+    return f": there is {', '.join(str(p) for p in found[-5:])}"
+
+
+def export_state(model: GPT) -> dict[str, torch.Tensor]:
+    """The weights of `model` under their plain names, the active vocabulary written out."""
+    state = lora.merged_state(model) if lora.is_adapted(model) else dict(model.state_dict())
+    for name, module in (("wte", model.wte), ("lm_head", model.lm_head)):
+        if isinstance(module, ActiveEmbedding | ActiveHead):
+            state[f"{name}.weight"] = module.full_weight()
+    state.pop("wte.others", None)
+    if model.config.tie_embeddings:
+        del state["lm_head.weight"]
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def model_content(
+    model: GPT, *, template: str, base: dict[str, str] | None = None, **facts
+) -> dict:
+    """What a checkpoint holds; `facts`: step, metrics, data_hash, command: plain values.
+
+    With `base` ({"source", "hash"}) it holds the adapters of `model` alone.
+    """
+    if base is None:
+        learned = {"model": export_state(model)}
+    else:
+        how = asdict(lora.of(model))
+        learned = {"adapter": lora.adapter_state(model), "lora": how, "base": base}
+    return {
+        "format": FORMAT,
+        "config": asdict(model.config),
+        "tokenizer": VOCABULARY,
+        "template": template,
+        **learned,
+        **facts,
+    }
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dict]:
+    """(model in evaluation mode, float32; the rest of the checkpoint)."""
+    content = load(path)  # memory-mapped: a GPU holds one copy
+    config = config_of(content, path)
+    if "adapter" in content:
+        raise ValueError(f"{path} is an adapter: open it together with its base")
+    if missing := {"model", "template"} - content.keys():
+        raise ValueError(f"{path} is no whole checkpoint: it lacks {', '.join(sorted(missing))}")
+    state = content.pop("model")
+    if not isinstance(state, dict) or not isinstance(content["template"], str):
+        raise ValueError(f"{path} is no whole checkpoint: its model or template is of another type")
+    model = weights.empty(config, device)
+    load_weights(model, state, path)
+    return model.eval(), content
+
+
+def config_of(content: dict, path: Path) -> GPTConfig:
+    """The shape of the model in a checkpoint, or of the base of an adapter."""
+    if "optimizers" in content:
+        raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+    if "config" not in content:
+        raise ValueError(f"{path} is no whole checkpoint: it lacks config")
+    try:
+        return GPTConfig(**content["config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds a model that cannot be built: {error}") from error
+
+
+def load_weights(model: GPT, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy weights into `model`; ValueError names what does not fit."""
+    own = model.state_dict()
+    if model.config.tie_embeddings:
+        own.pop("lm_head.weight")
+    wrong = [n for n in own if getattr(state.get(n), "shape", None) != own[n].shape]
+    wrong += [n for n in state if n not in own]
+    if wrong:
+        raise ValueError(
+            f"{path} is of another architecture: {len(wrong)} tensors differ, e.g. {wrong[0]}"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+    model.fill_tables()
+
+
+class RunFiles:
+    """The files of one training run, named in one place."""
+
+    def __init__(self, out_dir: Path, run_name: str):
+        self.out_dir, self.run_name = Path(out_dir), run_name
+        self.resume = self.out_dir / f"{run_name}-resume.pt"
+        self.previous = self.out_dir / f"{run_name}-resume-previous.pt"
+        self.best = self.out_dir / f"{run_name}-best.pt"
+        self.alone = self.out_dir / f"{run_name}.pt"  # what train_chatbot.py leaves
+        self.metrics = self.out_dir / f"{run_name}.jsonl"
+        self.curves = self.out_dir / f"{run_name}.png"
+        self.tensorboard = self.out_dir / f"{run_name}-tensorboard"
+
+    def milestone(self, step: int) -> Path:
+        return self.out_dir / f"{self.run_name}{step}.pt"
+
+    def milestones(self) -> list[Path]:
+        """Checkpoints of this run, by step; run11000.pt may be of "run" or of "run1"."""
+        pattern = re.compile(re.escape(self.run_name) + r"(\d+)\.pt")
+        found = [(m, p) for p in self.out_dir.glob("*.pt") if (m := pattern.fullmatch(p.name))]
+        ours = [(int(m[1]), p) for m, p in found if self.is_ours(p)]
+        return [p for _, p in sorted(ours)]
+
+    def check_free(self, max_iters: int, save_interval: int) -> None:
+        """ValueError if a checkpoint to be written is one of another run (run1 and run).
+
+        A `save_interval` of 1 also stands for a run that may end at any step.
+        """
+        for step in {max_iters, *range(save_interval, max_iters, save_interval)}:
+            path = self.milestone(step)
+            if path.exists() and not self.is_ours(path):
+                raise ValueError(f"{path} is of another run: choose another --run_name")
+
+    def check_not_of(self, base: Path) -> None:
+        """ValueError if the model a run starts from is one that it would overwrite."""
+        ours = re.fullmatch(re.escape(self.run_name) + r"(\d+|-best)\.pt", base.name)
+        if ours and base.parent.resolve() == self.out_dir.resolve():
+            raise ValueError(
+                f"--init_from {base} would be overwritten by this run: choose another --run_name "
+                f"than {self.run_name!r}"
+            )
+
+    def is_ours(self, path: Path) -> bool:
+        try:
+            return load(path).get("run") == self.run_name
+        except ValueError:  # unreadable: not a file to list or to delete
+            return False
+
+    def unfinished(self) -> bool:
+        return self.resume.exists() or self.previous.exists()
+
+    def save_resume(self, content: dict) -> None:
+        """Save `content` as the newest resume file and keep the one before it."""
+        with whole_file(self.resume) as temporary:
+            _write(temporary, {"format": FORMAT, **content})
+            if self.resume.exists():
+                os.replace(self.resume, self.previous)
+
+    def load_resume(self) -> dict | None:
+        """The newest resume file that can be read whole, or None if there is none."""
+        problem = None
+        for path in (self.resume, self.previous):
+            if not path.exists():
+                continue
+            try:
+                return load(path, mmap=False)  # the file is replaced while its state is in use
+            except ValueError as error:
+                problem = error
+        if problem:
+            raise problem
+        return None
+
+    def remove_resume(self) -> None:
+        self.resume.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        for path in (*self.milestones(), self.best, self.metrics, self.curves):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        self.remove_resume()

@@ -1,0 +1,104 @@
+"""Small training runs, whole, broken off and killed, for several test files."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from jojo.files import ROOT
+from jojo.models import checkpoint
+from jojo.train.config import TrainConfig
+from jojo.train.run import train
+from jojo.train.trainer import Trainer
+
+SMALL = {
+    "preset": "tiny",
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "n_inner": 64,
+    "block_size": 32,
+    "batch_size": 4,
+    "warmup_iters": 2,
+    "sample_interval": 0,
+    "eval_tokens": 256,
+    "compile": False,
+}
+
+
+def settings(data_dir, out_dir, **changes) -> TrainConfig:
+    known = {"dataset": "tiny", "data_dir": data_dir, "out_dir": out_dir, "max_iters": 12}
+    return TrainConfig(**(SMALL | known | changes))
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    content = checkpoint.load(path)
+    return content["adapter"] if "adapter" in content else content["model"]
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a step."""
+
+
+def interrupted_at(step: int, monkeypatch, config: TrainConfig) -> None:
+    """Run until the gradients of `step` are half done, then break off without cleaning up."""
+    real = Trainer.gradients
+
+    def gradients(self, k):
+        loss = real(self, k)
+        if k == step:
+            raise Killed
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "gradients", gradients)
+        with pytest.raises(Killed):
+            train(config, "")
+
+
+def killed_and_resumed(folder, flags: dict, kills: int, *more: str) -> None:
+    """Run train.py whole, and killed (SIGKILL) at random moments and resumed: equal milestones."""
+    command = [sys.executable, str(ROOT / "train.py"), "--no_compile", "--save_interval", "7"]
+    command += [part for n, v in flags.items() if n != "compile" for part in (f"--{n}", str(v))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(out_dir, *arguments):
+        return subprocess.Popen(
+            [*command, *more, "--out_dir", str(out_dir), *arguments],
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    assert start(folder / "whole").wait() == 0
+    rng, done, killed = random.Random(1), 0, folder / "killed"
+    while done < kills:
+        process = start(killed, "--resume")
+        deadline = time.monotonic() + rng.uniform(0.5, 2.5)
+        resume = killed / "tiny-resume.pt"
+        while not resume.exists() and process.poll() is None:
+            time.sleep(0.02)  # from the first step on
+        while time.monotonic() < deadline + (2.0 if done else 0.0) and process.poll() is None:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        done += 1
+        for path in killed.glob("*.pt"):  # whatever is visible is whole
+            checkpoint.load(path)
+    assert done >= kills // 2, "the run ended before it could be killed often enough"
+    assert start(killed, "--resume").wait() == 0
+    milestones = checkpoint.RunFiles(folder / "whole", "tiny").milestones()
+    assert len(milestones) > 10
+    for path in milestones:
+        assert same(weights(path), weights(killed / path.name)), path.name

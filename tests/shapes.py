@@ -1,0 +1,10 @@
+"""The shapes of models that tests go through, as changes to the tiny one of conftest.py."""
+
+TINY = {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_inner": 48, "block_size": 64}
+SHAPES = {
+    "jojo": {},
+    "jojo, tied": {"tie_embeddings": True},
+    "jojo, grouped": {"n_kv_head": 2},
+    "gpt2": {"arch": "gpt2"},
+    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
+}

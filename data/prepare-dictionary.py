@@ -6,7 +6,7 @@
 
 https://dictionaryapi.dev (Wiktionary, CC BY-SA 3.0), https://wordnet.princeton.edu (its own).
 Writes data/dictionary-train.bin, -val.bin (and the same as .txt) and data/dictionary.json. Every
-answer of the API is kept for ever in data/raw/dictionary/answers.jsonl, so no word is asked for
+answer of the API is kept for ever in data/raw/dictionary/answers.sqlite, so no word is asked for
 twice: stopped at any moment, the same command goes on. Validation is on other words.
 """
 
@@ -118,7 +118,7 @@ def _at_the_api(options: DictionaryOptions, tally: Tally) -> dict[str, list[Sens
     words = _chosen(_listed(options, tally), options, tally)
     base = options.api_url.rstrip("/")
     manners = Manners(sleep_seconds=options.sleep, keep=dictionary.entries, **dictionary.API_LIMITS)
-    with Journal(options.out_dir / "raw" / "dictionary" / "answers.jsonl") as journal:
+    with Journal(options.out_dir / "raw" / "dictionary" / "answers.sqlite") as journal:
         requests = {word: Request(f"{base}/{word}") for word in words}
         ask_all(requests, journal, manners, what="words", verbose=options.verbose)
         return {word: dictionary.senses_of(journal[word] or []) for word in words}

@@ -7,7 +7,7 @@
 
 Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, CC BY-SA 4.0.
 Writes data/knowledge-train.bin, -val.bin (and the same as .txt) and data/knowledge.json. Every
-answer of a model is kept at once in data/raw/knowledge.progress.jsonl until the dataset is
+answer of a model is kept at once in data/raw/knowledge.progress.sqlite until the dataset is
 written: stopped at any moment, the same command goes on. Validation is on other articles.
 """
 

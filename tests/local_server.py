@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
 # Runs in a process of its own: one line of JSON per run comes in, pid and exit code go out.
 DRIVER = """
 import json, os, runpy, sys
-import filelock, requests, tokenizer, tqdm, tyro
+import pyrate_limiter, requests, tokenizer, tqdm, tyro
 import jojo.data.bins, jojo.data.pipeline, jojo.data.inspect.quality, jojo.web.journal
 from jojo.data.public import dictionary, knowledge, squad
 from jojo.web import asking

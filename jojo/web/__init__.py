@@ -2,5 +2,5 @@
 
 download.py  verified, resumable downloads; archives unpacked safely
 asking.py    many questions to one server, each asked once
-journal.py   the answers, kept across kills
+journal.py   the answers, in SQLite, kept across kills
 """

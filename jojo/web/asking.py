@@ -1,12 +1,12 @@
-"""Asking a server many things: no answer is lost, none is asked for twice, no limit is broken.
+"""Ask a server many things: no answer is lost, nothing is asked twice, no limit is exceeded.
 
     with Journal(path) as journal:
         ask_all({"hello": Request(url)}, journal, Manners(most=450), what="words")
         journal["hello"]
 
-Every answer is appended to the journal the moment it is there, one line written and synced at
-once, so a run that was killed goes on behind its last answer. What the server was asked within
-the last minutes stands there too, so its limit holds across runs as well.
+Every answer is in the journal, on the disk, before the next question is sent, so a run that was
+killed goes on after its last answer. The requests of the last minutes are recorded there too, so
+the server's limit holds across runs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from pyrate_limiter import Rate, RateItem, SQLiteBucket
+
 from jojo.command import say
 from jojo.web.journal import Journal
 
-LONGEST_WAIT_SECONDS = 600  # a server that wants more is asked another day
-LONGEST_PAUSE_SECONDS = 120  # between two attempts, where the server names no time
+LONGEST_WAIT_SECONDS = 600  # a server that wants longer is left for another day
+LONGEST_PAUSE_SECONDS = 120  # between two attempts, if the server names no time
 NEVER_ANSWERED_ATTEMPTS = 3  # a server that never gave an answer in this run is probably not there
 
 
@@ -50,69 +53,60 @@ class Manners:
     timeout_seconds: float = 60.0  # of silence
     concurrency: int = 1
     keep: Callable[[object], object] = lambda answer: answer  # what of an answer is kept
-    key: str | None = None  # sent as "Authorization: Bearer", shown and written nowhere
+    key: str | None = None  # sent as "Authorization: Bearer", never shown or written
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """What came of one request."""
-
-    answered: bool = False
-    answer: object = None
-    trouble: str = ""
-    wait_seconds: float = 0.0  # what the server asked for
+class _Failed(Exception):
+    """A request without an answer: what went wrong, and the wait in seconds the server wants."""
 
 
 class _Stopped(Exception):
-    """The run is over: let this request be."""
+    """The run is over: drop this request."""
 
 
 class _Pace:
-    """Lets requests through one after another, as the server wants it.
+    """Lets requests through one after another, at the pace the server wants.
 
-    A request has reached the server at some time between being sent and having ended. So the
-    next one is sent a whole window after the *end* of the one `most` requests before it, and the
-    limit holds however long either was under way. What a killed run left unfinished may have
-    reached the server until now.
+    A request reaches the server at some time between being sent and having ended. So it counts as
+    made just now until it has ended, and the limit holds however long it is under way. What a
+    killed run left unfinished may have reached the server at any moment until now.
     """
 
     def __init__(self, manners: Manners, journal: Journal, notice: Callable[[str], None]):
         self.manners, self.journal, self.notice = manners, journal, notice
         self._changed = threading.Condition()
-        self._under_way = 0
         self._not_before = 0.0
         self._stopped = False
+        self._bucket = None
         if manners.most:
-            for _ in range(journal.unfinished):
-                journal.append({"ended": time.time()}, sync=False)
-        self._ended = deque(sorted(min(t, time.time()) for t in journal.ended))
+            rate = Rate(manners.most, round(manners.window_seconds * 1000))
+            with journal.transaction() as connection:
+                self._bucket = SQLiteBucket([rate], connection, "requests", lock=journal.lock)
+                ended = "UPDATE requests SET name = NULL, item_timestamp = ? WHERE name NOT NULL"
+                connection.execute(ended, [self._bucket.now()])
 
     def enter(self) -> None:
         with self._changed:
-            while (wait := self._wait_seconds()) > 0 and not self._stopped:
+            while not self._stopped:
+                if (wait := self._wait_seconds()) <= 0:
+                    return
                 if wait > 2:
                     self.notice(f"waiting {wait:.0f} s")
                 self._changed.wait(wait)
-            if self._stopped:
-                raise _Stopped
-            self._under_way += 1
-            if self.manners.most:
-                self.journal.append({"sent": 1}, sync=False)
+            raise _Stopped
 
-    def leave(self) -> float:
-        """Returns when the request ended."""
-        with self._changed:
-            now = time.time()
-            self._under_way -= 1
-            self._ended.append(now)
-            self._changed.notify_all()
+    def leave(self) -> None:
+        if self._bucket:
+            with self.journal.transaction() as connection:
+                ended = "UPDATE requests SET name = NULL, item_timestamp = ? WHERE name = ?"
+                connection.execute(ended, [self._bucket.now(), threading.current_thread().name])
         self.pause(self.manners.sleep_seconds)
-        return now
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this long."""
         with self._changed:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
+            self._changed.notify_all()
 
     def stop(self) -> None:
         with self._changed:
@@ -120,13 +114,19 @@ class _Pace:
             self._changed.notify_all()
 
     def _wait_seconds(self) -> float:
-        now, window = time.time(), self.manners.window_seconds
-        while self._ended and self._ended[0] < now - window:
-            self._ended.popleft()
-        most = self.manners.most
-        if most and len(self._ended) + self._under_way >= most:
-            return min(window, self._ended[0] + window - now) + 0.001 if self._ended else window
-        return self._not_before - time.monotonic()
+        """How long to wait before trying again; with 0 or less a request has been let through."""
+        wait = self._not_before - time.monotonic()
+        if wait > 0 or not self._bucket:
+            return wait
+        made_now = "name NOT NULL OR item_timestamp > :now"  # under way, or the clock was set back
+        with self.journal.transaction() as connection:
+            now = self._bucket.now()
+            update = f"UPDATE requests SET item_timestamp = :now WHERE {made_now}"
+            connection.execute(update, {"now": now})
+            self._bucket.leak(now)
+            item = RateItem(threading.current_thread().name, now)
+            decision = self._bucket.put_decision(item)
+        return 0.0 if decision.allowed else decision.retry_after_ms / 1000
 
 
 def ask_all(
@@ -139,7 +139,7 @@ def ask_all(
 ) -> None:
     """Put the answer to each of `requests` (by question) into the journal, unless it is there.
 
-    ValueError when the server refuses or stays silent; all that it answered is kept.
+    ValueError if the server refuses or stays silent; every answer up to then is kept.
     """
     waiting = deque(q for q in requests if q not in journal)
     if not waiting:
@@ -194,7 +194,7 @@ class _Asker:
             for _ in range(n):
                 if isinstance(result := done.get(), BaseException):
                     self.pace.stop()
-                    for thread in threads:  # what is under way is still worth having
+                    for thread in threads:  # answers under way are worth waiting for
                         thread.join(timeout=5)
                     raise result
                 yield result
@@ -220,68 +220,65 @@ class _Asker:
                 done.put(question)
 
     def _ask(self, session, question: str) -> None:
-        """Ask until there is an answer; ValueError when patience is at its end."""
+        """Ask until there is an answer; ValueError when it is time to give up."""
+        request = self.requests[question]
         for attempt in itertools.count(1):
             self.pace.enter()
-            attempted = _Attempt(trouble="stopped")
             try:
-                attempted = self._once(session, self.requests[question])
-            finally:
-                ended = self.pace.leave()
-                record: dict[str, object] = {"ended": ended} if self.manners.most else {}
-                if attempted.answered:
-                    record |= {"question": question, "answer": attempted.answer}
-                if record:
-                    self.journal.append(record, sync=attempted.answered)
-            if attempted.answered:
+                self.journal[question] = self._once(session, request)
                 self.answered = True
                 return
-            self._bear(attempted, attempt, self.requests[question].url)
+            except _Failed as failed:
+                trouble, wait = failed.args
+            finally:
+                self.pace.leave()
+            self._bear(trouble, wait, attempt, request.url)
 
-    def _bear(self, attempted: _Attempt, attempt: int, url: str) -> None:
-        """Pause after a vain attempt, or give up."""
-        attempts, wait = self.manners.attempts, attempted.wait_seconds
-        if not (self.answered or attempted.trouble.startswith("HTTP 429")):
+    def _bear(self, trouble: str, wait: float, attempt: int, url: str) -> None:
+        """Pause after a failed attempt, or give up."""
+        attempts = self.manners.attempts
+        if not (self.answered or trouble.startswith("HTTP 429")):
             attempts = min(attempts, NEVER_ANSWERED_ATTEMPTS)
         host = urlsplit(without_password(url)).netloc
         if wait > LONGEST_WAIT_SECONDS:
-            asked = f"asks to be left alone for {wait:,.0f} s"
-            raise ValueError(f"{host} {asked} ({attempted.trouble})")
+            raise ValueError(f"{host} asks to be left alone for {wait:,.0f} s ({trouble})")
         if attempt >= attempts:
-            raise ValueError(f"{host} gave no answer in {attempt} attempts ({attempted.trouble})")
+            raise ValueError(f"{host} gave no answer in {attempt} attempts ({trouble})")
         backoff = min(self.manners.retry_seconds * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
         backoff *= random.uniform(0.5, 1)  # so that many clients do not come back at once
         self.pace.pause(max(backoff, wait))
 
-    def _once(self, session, request: Request) -> _Attempt:
+    def _once(self, session, request: Request) -> object:
+        """The answer; None if there is no such thing, _Failed if none came."""
         import requests
 
-        manners, timeout = self.manners, self.manners.timeout_seconds
-        method = "GET" if request.body is None else "POST"
+        timeout = self.manners.timeout_seconds
         try:
             response = session.request(
-                method,
+                "GET" if request.body is None else "POST",
                 request.url,
                 json=request.body,
                 auth=self._authorize,
                 timeout=(min(10, timeout), timeout),
             )
         except requests.RequestException as error:
-            if isinstance(error, ValueError):  # no URL at all
+            if isinstance(error, ValueError):  # not a URL at all
                 raise ValueError(f"cannot ask {without_password(request.url)}: {error}") from None
-            return _Attempt(trouble=_reason(error))
+            raise _Failed(_reason(error), 0) from None
         status = response.status_code
-        if status == 404 and request.body is None and _is_json(response):  # no page of a dead host
-            return _Attempt(answered=True)
+        if status == 404 and request.body is None:
+            with suppress(ValueError):  # a page instead of JSON: nothing of the API is there
+                response.json()
+                return None
         if status == 200:
             try:
-                return _Attempt(answered=True, answer=manners.keep(response.json()))
+                return self.manners.keep(response.json())
             except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                return _Attempt(trouble=f"unexpected answer: {self._shown(response.text)}")
+                shown = self._shown(response.text)
+                raise _Failed(f"unexpected answer: {shown}", 0) from None
         trouble = f"HTTP {status} {response.reason}"
         if status in (408, 429) or status >= 500:
-            wait = retry_after(response.headers.get("Retry-After")) or 0.0
-            return _Attempt(trouble=trouble, wait_seconds=wait)
+            raise _Failed(trouble, retry_after(response.headers.get("Retry-After")) or 0)
         url = without_password(request.url)
         raise ValueError(f"{url} refuses: {trouble}: {self._shown(response.text)}")
 
@@ -303,28 +300,14 @@ def without_password(url: str) -> str:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header (seconds or a date) asks for; None where it says nothing.
+    """Seconds that a Retry-After header (seconds or a date) asks for; None if it says nothing.
 
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
-
-
-def _is_json(response) -> bool:
-    try:
-        response.json()
-    except ValueError:
-        return False
-    return True
+    for seconds_of in (float, lambda date: parsedate_to_datetime(date).timestamp() - time.time()):
+        with suppress(ValueError, TypeError):
+            return max(0.0, seconds_of(value or ""))
+    return None
 
 
 def _reason(error: Exception) -> str:
@@ -332,7 +315,7 @@ def _reason(error: Exception) -> str:
     if "timed out" in text:
         return "timed out"
     if "SSL" in text:
-        return "no safe connection: is it http:// and not https://?"
+        return "no secure connection: should it be http:// instead of https://?"
     if "refused" in text:
         return "connection refused: is it running?"
     if "resolve" in text or "Name or service" in text:

@@ -1,140 +1,163 @@
-"""A journal of answers that survives a kill at any moment, for jojo/web/asking.py.
+"""A journal of answers that survives a kill or a power cut at any moment, for jojo/web/asking.py.
 
-    with Journal(Path("raw/answers.jsonl")) as journal:
-        journal.append({"question": "hello", "answer": [...]})
+    with Journal(Path("raw/answers.sqlite")) as journal:
+        journal["hello"] = [...]
         journal["hello"]
 
-JSON lines, only ever appended to: one write and one sync for each answer. A last line that a kill
-has torn is cut off when the journal is opened again.
+An SQLite database: an answer is on the disk once it is set. Answers in the format of earlier
+versions, JSON lines in a file beside it (answers.jsonl), are imported once.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from jojo.command import say
 
-class Journal:
-    """Answers by question in an append-only file of JSON lines; one process at a time.
+SETTINGS = (
+    "locking_mode = EXCLUSIVE",  # until the journal is closed
+    "journal_mode = WAL",
+    "synchronous = FULL",  # what is committed is on the disk,
+    "fullfsync = ON",  # on a Mac too
+)
+TABLES = """
+CREATE TABLE IF NOT EXISTS answers (question TEXT PRIMARY KEY, answer TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY CHECK (id = 1), settings TEXT NOT NULL);
+-- the layout of pyrate_limiter's SQLiteBucket: milliseconds, and no name once a request has ended
+CREATE TABLE IF NOT EXISTS requests (name TEXT, item_timestamp INTEGER NOT NULL);
+"""
+SET_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?)"
+SET_SETTINGS = "INSERT OR REPLACE INTO settings VALUES (1, ?)"
 
-    Answers stay on the disk and are read where they are needed. None: there is no such thing (404).
-    `fresh`: what stands in the file is given up.
+
+class Journal(AbstractContextManager):
+    """Answers by question, as JSON in an SQLite database; one process at a time.
+
+    An answer of None: there is no such thing (404).
     """
 
-    def __init__(self, path: Path, fresh: bool = False):
-        from filelock import FileLock, Timeout
-
-        self.path = path
+    def __init__(self, path: Path):
+        self.path, self.lock = path, threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(f"{path}.lock")
+        self._connection = _connect(path)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(f"another run is writing {path}: wait for it or stop it") from None
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._file = os.open(path, flags, 0o644)
-        self._writing = threading.Lock()
-        self._empty()
-        try:
-            self.clear() if fresh else self._read()
+            if (old := path.with_suffix(".jsonl")).exists():
+                self._import(old)
         except BaseException:
             self.close()
             raise
 
-    def _empty(self) -> None:
-        self.settings: dict | None = None
-        self.ended: list[float] = []  # when requests ended, by the clock
-        self.unfinished = 0  # requests of which that is not known
-        self._places: dict[str, tuple[int, int]] = {}  # question -> offset and length of its line
-        self._size = 0
-
-    def _read(self) -> None:
-        with open(self.path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):  # torn by a kill: whoever wrote it never went on
-                    os.ftruncate(self._file, self._size)
-                    break
+    def _import(self, old: Path) -> None:
+        """Take over a file of JSON lines: answers, settings, and when requests ended."""
+        sent, ended = 0, []
+        lines = old.read_bytes().split(b"\n")[:-1]  # without what a kill tore at the end
+        with self.transaction() as connection:
+            for number, line in enumerate(lines, start=1):
                 try:
-                    self._note(json.loads(line), len(line))
-                except (ValueError, KeyError, TypeError, AttributeError):
+                    record = json.loads(line)
+                    if "settings" in record:
+                        connection.execute(SET_SETTINGS, [json.dumps(record["settings"])])
+                    if "question" in record:
+                        answer = json.dumps(record["answer"])
+                        connection.execute(SET_ANSWER, [record["question"], answer])
+                    if "ended" in record:
+                        ended.append((None, int(record["ended"] * 1000)))
+                    sent += "sent" in record
+                except (ValueError, KeyError, TypeError):
                     raise ValueError(
-                        f"{self.path}, line {number} is damaged: mend it, or delete the file and "
-                        "ask everything again"
+                        f"{old}, line {number} is damaged: mend it, or delete the file and ask "
+                        "everything again"
                     ) from None
+            requests = ended + [("unfinished", 0)] * (sent - len(ended))
+            connection.executemany("INSERT INTO requests VALUES (?, ?)", requests)
+        os.replace(old, f"{old}.imported")
+        Path(f"{old}.lock").unlink(missing_ok=True)
+        say(f"imported the {len(self):,} answers of {old}, which is now {old.name}.imported")
 
-    def _note(self, record: dict, length: int) -> None:
-        if "settings" in record:
-            self.settings = record["settings"]
-        if "question" in record:
-            self._places[record["question"]] = (self._size, length)
-        if "sent" in record:
-            self.unfinished += 1
-        if "ended" in record:
-            self.unfinished -= 1
-            self.ended.append(float(record["ended"]))
-        self._size += length
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction of one thread, on the disk at the end; OSError where that fails."""
+        with self.lock:
+            try:
+                with self._connection:
+                    yield self._connection
+            except sqlite3.Error as error:
+                raise OSError(f"{self.path}: {error}") from error
 
-    def append(self, record: dict, sync: bool = True) -> None:
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        with self._writing:
-            if (written := os.write(self._file, line)) != len(line):  # the disk is full
-                os.ftruncate(self._file, self._size)
-                raise OSError(
-                    errno.ENOSPC, f"{written} of {len(line)} bytes written", str(self.path)
-                )
-            if sync:
-                os.fsync(self._file)
-            self._note(record, len(line))
+    def _one(self, query: str, *values: object) -> object:
+        """The one value that `query` asks for, or None."""
+        with self.transaction() as connection:
+            row = connection.execute(query, values).fetchone()
+            return row and row[0]
+
+    def __setitem__(self, question: str, answer: object) -> None:
+        with self.transaction() as connection:
+            connection.execute(SET_ANSWER, [question, json.dumps(answer)])
+
+    def __getitem__(self, question: str) -> object:
+        answer = self._one("SELECT answer FROM answers WHERE question = ?", question)
+        if answer is None:
+            raise KeyError(question)
+        return json.loads(answer)
+
+    def __contains__(self, question: str) -> bool:
+        return self._one("SELECT 1 FROM answers WHERE question = ?", question) is not None
+
+    def __len__(self) -> int:
+        return self._one("SELECT count(*) FROM answers")
+
+    @property
+    def settings(self) -> dict:
+        return json.loads(self._one("SELECT settings FROM settings") or "{}")
 
     def agree(self, settings: dict) -> None:
-        """Note what the answers depend on; ValueError where the journal was begun with other."""
+        """Note what the answers depend on; ValueError if those here depend on something else."""
+        old = self.settings
         if not len(self):
-            self.clear()
-            self.append({"settings": settings})
-        elif self.settings != settings:
-            names = sorted(settings.keys() | self.settings.keys())
+            with self.transaction() as connection:
+                connection.execute(SET_SETTINGS, [json.dumps(settings)])
+        elif old != settings:
             told = ", ".join(
-                f"{name} was {self.settings.get(name)!r} and is {settings.get(name)!r}"
-                for name in names
-                if self.settings.get(name) != settings.get(name)
+                f"{name} was {old.get(name)!r} and is {settings.get(name)!r}"
+                for name in sorted(settings.keys() | old.keys())
+                if old.get(name) != settings.get(name)
             )
             raise ValueError(
                 f"{len(self):,} answers in {self.path} were made with other settings ({told}): "
                 "give the old ones to go on, or --reset to start over"
             )
 
-    def __contains__(self, question: str) -> bool:
-        return question in self._places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, question: str) -> object:
-        offset, length = self._places[question]
-        with open(self.path, "rb") as file:
-            file.seek(offset)
-            return json.loads(file.read(length))["answer"]
-
     def clear(self) -> None:
-        os.ftruncate(self._file, 0)
-        self._empty()
+        """Discard the answers; the requests still count towards a server's limit."""
+        with self.transaction() as connection:
+            connection.executescript("BEGIN; DELETE FROM answers; DELETE FROM settings; COMMIT")
 
     def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
         self.close()
-        Path(f"{self.path}.lock").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-            self._lock.release()
-
-    def __enter__(self) -> Journal:
-        return self
+        with self.lock:
+            self._connection.close()
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
+        for setting in SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+        connection.executescript(TABLES)
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise ValueError(f"another run is writing {path}: wait for it or stop it") from None
+        raise ValueError(f"cannot open {path}: {error}") from None
+    return connection

@@ -53,7 +53,7 @@ def conversations(options, tally: Tally) -> Iterator[Conversation]:
 
     name = options.name or "knowledge"
     if options.reset:
-        with Journal(progress_path(options.out_dir, name), fresh=True) as journal:
+        with Journal(progress_path(options.out_dir, name)) as journal:
             delete_dataset(name, options.out_dir)
             journal.delete()
     existing = _existing(options.out_dir, name) if options.append else None
@@ -86,7 +86,7 @@ def conversations(options, tally: Tally) -> Iterator[Conversation]:
 
 
 def progress_path(out_dir: Path, name: str) -> Path:
-    return out_dir / "raw" / f"{name}.progress.jsonl"
+    return out_dir / "raw" / f"{name}.progress.sqlite"
 
 
 def _existing(out_dir: Path, name: str) -> Dataset | None:
@@ -158,7 +158,7 @@ def _asked(
     journal = Journal(progress_path(options.out_dir, name))
     tally.when_written.append(journal.delete)
     try:
-        if options.append and (journal.settings or {}).get("adds_to") != adds_to:
+        if options.append and journal.settings.get("adds_to") != adds_to:
             if len(journal):
                 say(f"--append: {len(journal):,} answers of another unfinished run are given up")
             journal.clear()  # but one of this very addition goes on

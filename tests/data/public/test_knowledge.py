@@ -304,7 +304,7 @@ def test_reset_asks_everything_anew(server, runs, articles, tmp_path):
 def test_reset_beside_another_run_deletes_nothing(server, runs, articles, tmp_path):
     assert runs.run(RECIPE, *asking(server, articles, tmp_path)) == 0
     before = output(tmp_path, "knowledge")
-    with Journal(tmp_path / "raw" / "knowledge.progress.jsonl"):
+    with Journal(tmp_path / "raw" / "knowledge.progress.sqlite"):
         assert runs.run(RECIPE, *asking(server, articles, tmp_path, "--reset")) == 1
     assert "another run is writing" in runs.last
     assert output(tmp_path, "knowledge") == before

@@ -6,8 +6,8 @@
 
 https://dictionaryapi.dev (Wiktionary, CC BY-SA 3.0), https://wordnet.princeton.edu (its own).
 Writes data/dictionary-train.bin, -val.bin (and the same as .txt) and data/dictionary.json. Every
-answer of the API is kept for ever in data/raw/dictionary/answers.sqlite, so no word is asked for
-twice: stopped at any moment, the same command goes on. Validation is on other words.
+answer of the API is kept forever in data/raw/dictionary/answers.sqlite, so no word is looked
+up twice: stopped at any moment, the same command goes on. Validation uses other words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DictionaryOptions(PrepareOptions):
-    """--input: a list of words, one a line, instead of the downloaded one."""
+    """--input: a list of words, one per line, instead of the downloaded one."""
 
     source: Literal["api", "offline"] = "api"
     """The free dictionary API, or WordNet, which needs no network (and brings its own words)."""
@@ -40,15 +40,15 @@ class DictionaryOptions(PrepareOptions):
     common: bool = True
     """Only words in common use: nothing rare, no names, no plurals or past forms."""
     sleep: float = 0.5
-    """Seconds between two calls. The server's limit, 450 in 5 minutes, is kept in any case."""
+    """Seconds between two calls. The server's limit, 450 in 5 minutes, is always respected."""
     api_url: str = "https://api.dictionaryapi.dev/api/v2/entries/en/"
-    """Where a word is asked for: this and the word."""
+    """A word is looked up at this address followed by the word."""
     wordnet: Path | None = None
     """Folder of WordNet's data files, for --source offline; by default the installed one."""
     reset: bool = False
-    """Delete the dataset first. The API's answers stay: words do not change their meaning."""
+    """Delete the dataset first. The API's answers stay: the meaning of a word does not change."""
     verbose: bool = False
-    """Tell of every word."""
+    """Report every word."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +57,7 @@ class DictionaryOptions(PrepareOptions):
         if not 1 <= self.min_word_length <= self.max_word_length:
             raise ValueError(
                 f"no word has --min_word_length {self.min_word_length} to --max_word_length "
-                f"{self.max_word_length} letters: the least must be 1 or more, and not the greater"
+                f"{self.max_word_length} letters: the minimum must be from 1 to the maximum"
             )
 
 
@@ -96,7 +96,7 @@ def _chosen(words: Iterable[str], options: DictionaryOptions, tally: Tally) -> l
     most = min(options.max_words, options.limit or options.max_words)
     chosen = choose(words, lengths, options.common, most, options.seed, tally)
     if not chosen:
-        raise ValueError("no word is left of the list: give another --input, or --no_common")
+        raise ValueError("no word of the list is left: give another --input, or --no_common")
     return chosen
 
 

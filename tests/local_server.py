@@ -1,7 +1,7 @@
 """A local server that answers like the real ones, misbehaves like them, and kills its client.
 
 `Runs` starts recipes in a process that has everything loaded already, so that a run costs a fork
-and eleven runs a second. It scales the waiting times down, which no flag of a recipe can.
+(eleven take a second). It scales the waiting times down, which no flag of a recipe can.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MISBEHAVIOURS = ("500", "429", "429 date", "503", "drop", "cut", "slow", "no JSO
 
 
 class LocalServer(ThreadingHTTPServer):
-    """`answer(question)` gives (status, object). Everything that happened stands in the log."""
+    """`answer(question)` gives (status, object). It records everything that happened."""
 
     daemon_threads = True
 

@@ -18,7 +18,6 @@ import re
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +31,13 @@ from jojo.web.journal import Journal
 
 LONGEST_WAIT_SECONDS = 600  # a server that wants longer is left for another day
 LONGEST_PAUSE_SECONDS = 120  # between two attempts, if the server names no time
+REASONS = {  # by what the error's text holds
+    "timed out": "timed out",
+    "SSL": "no secure connection: should it be http:// instead of https://?",
+    "refused": "connection refused: is it running?",
+    "resolve": "host not found",
+    "Name or service": "host not found",
+}
 NEVER_ANSWERED_ATTEMPTS = 3  # a server that never gave an answer in this run is probably not there
 
 
@@ -88,7 +94,7 @@ class _Pace:
     def enter(self) -> None:
         with self._changed:
             while not self._stopped:
-                if (wait := self._wait_seconds()) <= 0:
+                if (wait := self._admit()) <= 0:
                     return
                 if wait > 2:
                     self.notice(f"waiting {wait:.0f} s")
@@ -113,8 +119,8 @@ class _Pace:
             self._stopped = True
             self._changed.notify_all()
 
-    def _wait_seconds(self) -> float:
-        """How long to wait before trying again; with 0 or less a request has been let through."""
+    def _admit(self) -> float:
+        """Let a request through and return 0 or less, or how long to wait before the next try."""
         wait = self._not_before - time.monotonic()
         if wait > 0 or not self._bucket:
             return wait
@@ -141,7 +147,7 @@ def ask_all(
 
     ValueError if the server refuses or stays silent; every answer up to then is kept.
     """
-    waiting = deque(q for q in requests if q not in journal)
+    waiting = [q for q in requests if q not in journal]
     if not waiting:
         return
     kept = len(requests) - len(waiting)
@@ -153,46 +159,41 @@ def ask_all(
     from tqdm import tqdm
 
     with tqdm(total=len(requests), initial=kept, unit=f" {what}", disable=None) as bar:
-        asker = _Asker(requests, journal, manners, waiting, bar.set_postfix_str)
+        asker = _Asker(requests, journal, manners, bar.set_postfix_str)
         try:
-            for question in asker.run():
+            for question in asker.run(waiting):
                 bar.update()
                 if verbose:
                     found = "found" if journal[question] else "nothing"
                     bar.write(f"{question}: {found}", file=sys.stderr)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ValueError) as error:
             bar.close()
-            raise KeyboardInterrupt(f"stopped: {_saved(requests, journal, what)}") from None
-        except ValueError as error:
-            raise ValueError(f"{error}; {_saved(requests, journal, what)}") from None
-
-
-def _saved(requests: Mapping[str, Request], journal: Journal, what: str) -> str:
-    n = sum(q in journal for q in requests)
-    return f"{n:,} of {len(requests):,} {what} are answered and saved: run it again to go on"
+            n = sum(q in journal for q in requests)
+            told = f"{str(error) or 'stopped'}; {n:,} of {len(requests):,} {what} are answered and "
+            kind = ValueError if isinstance(error, ValueError) else KeyboardInterrupt
+            raise kind(told + "saved: run it again to go on") from None
 
 
 class _Asker:
     """The threads that ask; daemons, so that Ctrl+C need not wait for a slow answer."""
 
-    def __init__(self, requests, journal, manners, waiting, notice):
+    def __init__(self, requests, journal, manners, notice):
         self.requests, self.journal, self.manners = requests, journal, manners
-        self.waiting = waiting
         self.pace = _Pace(manners, journal, notice)
+        self.waiting, self.done = queue.SimpleQueue(), queue.SimpleQueue()
         self.answered = False
 
-    def run(self):
+    def run(self, waiting: list[str]):
         """Yield each question once its answer is in the journal, in no particular order."""
-        n, done = len(self.waiting), queue.SimpleQueue()
-        threads = [
-            threading.Thread(target=self._work, args=(done,), daemon=True)
-            for _ in range(min(n, self.manners.concurrency))
-        ]
+        n = min(len(waiting), self.manners.concurrency)
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(n)]
+        for question in [*waiting, *[None] * n]:
+            self.waiting.put(question)
         for thread in threads:
             thread.start()
         try:
-            for _ in range(n):
-                if isinstance(result := done.get(), BaseException):
+            for _ in waiting:
+                if isinstance(result := self.done.get(), BaseException):
                     self.pace.stop()
                     for thread in threads:  # answers under way are worth waiting for
                         thread.join(timeout=5)
@@ -201,23 +202,17 @@ class _Asker:
         finally:
             self.pace.stop()
 
-    def _work(self, done: queue.SimpleQueue) -> None:
+    def _work(self) -> None:
         import requests
 
         with requests.Session() as session:
-            while True:
-                try:
-                    question = self.waiting.popleft()
-                except IndexError:
-                    return
+            for question in iter(self.waiting.get, None):
                 try:
                     self._ask(session, question)
-                except _Stopped:
-                    return
                 except BaseException as error:  # for the main thread to raise
-                    done.put(error)
+                    self.done.put(error)
                     return
-                done.put(question)
+                self.done.put(question)
 
     def _ask(self, session, question: str) -> None:
         """Ask until there is an answer; ValueError when it is time to give up."""
@@ -311,13 +306,5 @@ def retry_after(value: str | None) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if "timed out" in text:
-        return "timed out"
-    if "SSL" in text:
-        return "no secure connection: should it be http:// instead of https://?"
-    if "refused" in text:
-        return "connection refused: is it running?"
-    if "resolve" in text or "Name or service" in text:
-        return "host not found"
-    return "the connection broke"
+    told = (reason for sign, reason in REASONS.items() if sign in str(error))
+    return next(told, "the connection broke")

@@ -55,26 +55,23 @@ class Journal(AbstractContextManager):
 
     def _import(self, old: Path) -> None:
         """Take over a file of JSON lines: answers, settings, and when requests ended."""
-        sent, ended = 0, []
+        records = []
         lines = old.read_bytes().split(b"\n")[:-1]  # without what a kill tore at the end
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                raise ValueError(
+                    f"{old}, line {number} is damaged: mend it, or delete the file and ask "
+                    "everything again"
+                ) from None
+        answers = [(r["question"], json.dumps(r["answer"])) for r in records if "question" in r]
+        settings = [(json.dumps(r["settings"]),) for r in records if "settings" in r]
+        requests = [(None, int(r["ended"] * 1000)) for r in records if "ended" in r]
+        requests += [("unfinished", 0)] * (sum("sent" in r for r in records) - len(requests))
         with self.transaction() as connection:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    record = json.loads(line)
-                    if "settings" in record:
-                        connection.execute(SET_SETTINGS, [json.dumps(record["settings"])])
-                    if "question" in record:
-                        answer = json.dumps(record["answer"])
-                        connection.execute(SET_ANSWER, [record["question"], answer])
-                    if "ended" in record:
-                        ended.append((None, int(record["ended"] * 1000)))
-                    sent += "sent" in record
-                except (ValueError, KeyError, TypeError):
-                    raise ValueError(
-                        f"{old}, line {number} is damaged: mend it, or delete the file and ask "
-                        "everything again"
-                    ) from None
-            requests = ended + [("unfinished", 0)] * (sent - len(ended))
+            connection.executemany(SET_ANSWER, answers)
+            connection.executemany(SET_SETTINGS, settings)
             connection.executemany("INSERT INTO requests VALUES (?, ?)", requests)
         os.replace(old, f"{old}.imported")
         Path(f"{old}.lock").unlink(missing_ok=True)
@@ -123,11 +120,8 @@ class Journal(AbstractContextManager):
             with self.transaction() as connection:
                 connection.execute(SET_SETTINGS, [json.dumps(settings)])
         elif old != settings:
-            told = ", ".join(
-                f"{name} was {old.get(name)!r} and is {settings.get(name)!r}"
-                for name in sorted(settings.keys() | old.keys())
-                if old.get(name) != settings.get(name)
-            )
+            changed = (n for n in sorted(settings | old) if old.get(n) != settings.get(n))
+            told = ", ".join(f"{n} was {old.get(n)!r} and is {settings.get(n)!r}" for n in changed)
             raise ValueError(
                 f"{len(self):,} answers in {self.path} were made with other settings ({told}): "
                 "give the old ones to go on, or --reset to start over"

@@ -1,4 +1,4 @@
-"""Answers are kept, limits hold, trouble is borne or told."""
+"""Answers are kept, limits hold, failures are overcome or reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_answers_are_kept_and_never_asked_for_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])
-def test_every_kind_of_trouble_is_borne(server, tmp_path, concurrency):
+def test_every_kind_of_trouble_is_overcome(server, tmp_path, concurrency):
     words = [f"word{i}" for i in range(3 * len(MISBEHAVIOURS))]
     server.misbehave = lambda word: MISBEHAVIOURS[int(word[4:]) % len(MISBEHAVIOURS)]
     with Journal(tmp_path / "answers.sqlite") as journal:
@@ -149,7 +149,7 @@ def test_a_server_that_stays_in_trouble_ends_the_run_with_what_is_saved(
     assert server.asked["world"] == 3  # none of this run was answered: it is not tried for long
 
 
-def test_an_unreachable_server_is_told_of_soon(server, tmp_path, complaint):
+def test_an_unreachable_server_is_reported_soon(server, tmp_path, complaint):
     server.shutdown()
     server.server_close()
     with Journal(tmp_path / "answers.sqlite") as journal:

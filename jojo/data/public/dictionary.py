@@ -1,9 +1,9 @@
 """A dictionary's entries -> questions that a person asks about a word, and their answers.
 
 Entries come from the free dictionary API (https://dictionaryapi.dev; Wiktionary, CC BY-SA 3.0) or
-from WordNet (jojo/data/public/wordnet.py). Which words are worth asking about, GPT-2's vocabulary
-tells: the 16,000 English words that it has whole are the common ones of the web, and a word that
-it knows better with a capital is a name. It is here already, which no other frequency list is.
+from WordNet (jojo/data/public/wordnet.py). GPT-2's vocabulary, which is here anyway, tells which
+words are worth asking about: the 16,000 English words that are a single token are the common ones
+of the web, and one that is more frequent with a capital is a name.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 API_LIMITS = {"most": 450, "window_seconds": 300.0}  # https://dictionaryapi.dev answers 429 beyond
 EVERYDAY = 1000  # ids below this are words like "that" and "have", which nobody asks about
-SENSES = 2  # told of each part of speech
-PARTS = 3  # parts of speech told
+SENSES = 2  # given for each part of speech
+PARTS = 3  # parts of speech given
 LONGEST = 240  # characters of a definition
 WORDS_TOLD = 4  # synonyms in one answer
 
@@ -80,7 +80,7 @@ OLD = re.compile(
     r"^\([^)]*\b(?:archaic|obsolete|rare|dated|historical)\b|^(?:archaic|obsolete) terms?\b",
     re.IGNORECASE,
 )
-# how an example begins, or what it holds, that is a sentence and not a phrase
+# an example that begins like this, or holds this, is a sentence and not a phrase
 SUBJECT = re.compile(
     r"(?:i|he|she|it|they|we|you|there|who|what|how|don't|please|let's|this|these)\b", re.IGNORECASE
 )
@@ -103,7 +103,7 @@ class Sense:
 
 
 def senses_of(answer: object) -> list[Sense]:
-    """Of the API's answer about a word: a list of entries, whose fields may be missing."""
+    """The senses in the API's answer: a list of entries, any field of which may be missing."""
     senses = []
     for entry in answer:
         for meaning in entry.get("meanings") or []:
@@ -116,14 +116,14 @@ def senses_of(answer: object) -> list[Sense]:
                 examples = [told["example"].strip()] if told.get("example") else []
                 definition = _uncapitalised(" ".join(told["definition"].split()))
                 senses.append(Sense(part, definition, examples, **words))
-                more = {"synonyms": [], "antonyms": []}  # of the meaning as a whole: told once
+                more = {"synonyms": [], "antonyms": []}  # the meaning's own: given once
     return senses
 
 
 def entries(answer: object) -> object:
-    """What is kept of the API's answer; ValueError where it is none."""
+    """What is kept of the API's answer; ValueError if it is not a list of entries."""
     if not isinstance(answer, list) or not all(isinstance(e, dict) for e in answer):
-        raise ValueError("the answer is no list of entries")
+        raise ValueError("the answer is not a list of entries")
     return answer
 
 
@@ -135,13 +135,13 @@ def choose(
     seed: int,
     tally: Tally,
 ) -> list[str]:
-    """`most` of the words that a person may ask about, mixed by the seed.
+    """At most `most` of the words that a person may ask about, shuffled by the seed.
 
-    More words only adds some: the order does not depend on `most`.
+    A higher `most` only adds words: their order does not depend on it.
     """
     listed = {w.strip().lower() for w in words} - {""}
     fit = {w for w in listed if w.isascii() and w.isalpha()}
-    tally.skip("words of the list with other characters than letters", len(listed) - len(fit))
+    tally.skip("words of the list with characters other than letters", len(listed) - len(fit))
     shortest, longest = lengths
     right = sorted(w for w in fit if shortest <= len(w) <= longest)
     tally.skip(f"words of the list not of {shortest} to {longest} letters", len(fit) - len(right))
@@ -155,7 +155,7 @@ def choose(
 
 
 def _ids(words: Sequence[str]) -> list[int | None]:
-    """The token that is each word, space included; None where it takes several."""
+    """The token of each word and the space before it; None if there are several."""
     import tokenizer
 
     ids, lengths = tokenizer.encode_batch([f" {w}" for w in words])
@@ -164,7 +164,7 @@ def _ids(words: Sequence[str]) -> list[int | None]:
 
 
 def _is_name(small: int | None, capital: int | None) -> bool:
-    """Of a word's token and the token of it with a capital: earlier is more frequent."""
+    """From the tokens of a word and of its capitalised form: the lower id is the more frequent."""
     return capital is not None and (small is None or capital < small)
 
 
@@ -183,7 +183,7 @@ def _common(words: list[str]) -> list[str]:
 
 
 def _is_form(word: str, words: set[str]) -> bool:
-    """Whether it is a plural, a past or the like of one of `words`."""
+    """Whether it is a plural, a past tense or the like of one of `words`."""
     for ending, replacements in (
         ("ies", "y"), ("ied", "y"), ("es", ["", "e"]), ("s", [""]), ("ed", ["", "e"]),
         ("ing", ["", "e"]),
@@ -199,7 +199,7 @@ def _is_form(word: str, words: set[str]) -> bool:
 
 
 def pairs(word: str, senses: Sequence[Sense], seed: int) -> list[tuple[str, str]]:
-    """(question, answer) about a word, each kind in one phrasing, which the seed chooses."""
+    """(question, answer) about a word, each kind in one phrasing chosen by the seed."""
     if word in TOXIC:
         return []
     told = _told(senses)
@@ -292,7 +292,7 @@ def _usage(word: str, senses: list[Sense]) -> dict[str, str]:
 
 
 def _words_answer(word: str, told: list[list[Sense]], kind: str) -> str | None:
-    """Of the first sense that has any; synonyms only of the first of a part of speech."""
+    """From the first sense that has any; synonyms only from a part of speech's first sense."""
     groups = [group[:1] for group in told] if kind == "synonyms" else told
     for sense in (s for group in groups for s in group):
         others = dict.fromkeys(getattr(sense, kind))
@@ -318,7 +318,7 @@ def _a(part: str) -> str:
 
 
 def _uncapitalised(definition: str) -> str:
-    """Ready to stand inside a sentence: the capital of its first word goes, unless it is a name."""
+    """For use inside a sentence: without the capital of its first word, unless that is a name."""
     label = LABEL.match(definition)
     start = label.end() if label else 0
     first = re.match(r"[A-Z][a-z]*\b", definition[start:])

@@ -58,7 +58,7 @@ def conversations(options, tally: Tally) -> Iterator[Conversation]:
             journal.delete()
     existing = _existing(options.out_dir, name) if options.append else None
     kept = list(_conversations_of(existing)) if existing else []
-    if existing:  # who answered what is kept
+    if existing:  # keep the record of who answered
         tally.sources += [s for s in existing.manifest.sources if s.startswith(ANSWERED)]
     known = {squad.key_of(c.messages[0]["content"]) for c in kept}
     items = _items(options, known, tally)
@@ -71,7 +71,7 @@ def conversations(options, tally: Tally) -> Iterator[Conversation]:
     groups = {item.key: item.asked.title if several else item.key for item in items}
     by_group = splits_of(groups.values(), options.seed, options.val_fraction, both=not existing)
     splits = {key: by_group[group] for key, group in groups.items()}
-    # val first: of two alike the first one stays
+    # val first: of two duplicates the first one stays
     for item in sorted(items, key=lambda i: splits[i.key] == "train"):
         try:
             reply = _checked(answers[item.key], item, options) if answers else item.answer
@@ -96,7 +96,7 @@ def _existing(out_dir: Path, name: str) -> Dataset | None:
         return None
     dataset = open_dataset(name, out_dir)
     if dataset.manifest.template != "chatml":
-        raise ValueError(f"{name} is no ChatML dataset: give --append another --name")
+        raise ValueError(f"{name} is not a ChatML dataset: give --append another --name")
     return dataset
 
 
@@ -151,7 +151,7 @@ def _item(question: squad.Question) -> Item:
 def _asked(
     options, name: str, items: list[Item], existing: Dataset | None, tally: Tally
 ) -> dict[str, object]:
-    """The model's answer to each item. The journal goes once the dataset is written."""
+    """The model's answer to each item. The journal is deleted once the dataset is written."""
     key = llm.api_key(options.llm_api_key)
     base = llm.base_url(options.llm_api_url, key)
     adds_to = existing.manifest.hash if existing else None
@@ -159,9 +159,9 @@ def _asked(
     tally.when_written.append(journal.delete)
     try:
         if options.append and journal.settings.get("adds_to") != adds_to:
-            if len(journal):
-                say(f"--append: {len(journal):,} answers of another unfinished run are given up")
-            journal.clear()  # but one of this very addition goes on
+            if len(journal):  # not of a run that was making this very addition
+                say(f"--append: discarding {len(journal):,} answers of another, unfinished run")
+            journal.clear()
         journal.agree(
             {
                 "model": options.model,
@@ -171,7 +171,7 @@ def _asked(
                 "adds_to": adds_to,
             }
         )
-        say(f"{options.model} at {without_password(base)} answers")
+        say(f"asking {options.model} at {without_password(base)}")
         manners = Manners(
             retry_seconds=options.retry_delay,
             concurrency=options.concurrency,
@@ -199,7 +199,7 @@ def _request(item: Item, base: str, options) -> Request:
 
 
 def _checked(kept: dict[str, str], item: Item, options) -> str:
-    """The model's reply as a sentence; Unusable where it is none, or lost the answer."""
+    """The model's reply as a sentence; Unusable if it is not one, or lost the answer."""
     reply = squad.closed(llm.usable(kept))
     if options.use_squad_answers:
         words = set(re.findall(r"\w+", item.asked.answer.casefold()))

@@ -15,7 +15,7 @@ from jojo.web.asking import Request
 
 OLLAMA = "http://localhost:11434/v1"
 OPENAI = "https://api.openai.com/v1"
-# where the template of the model opens them, only their end stands in the reply
+# if the model's template opens them, the reply only holds their end
 THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z", re.DOTALL)
 PASSAGE = r"the (?:passage|text|context|article)"
 SHOWN = re.compile(rf"(?:according to|based on|as stated in) {PASSAGE},\s*", re.IGNORECASE)
@@ -30,9 +30,9 @@ REFUSAL = re.compile(
 
 
 def base_url(url: str | None, key: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """The URL that /chat/completions is put behind; one without a path gets /v1.
+    """The URL that /chat/completions is appended to; one without a path gets /v1.
 
-    In this order: the flag, OPENAI_BASE_URL, OLLAMA_HOST, OpenAI where there is a key, Ollama here.
+    In this order: the flag, OPENAI_BASE_URL, OLLAMA_HOST, OpenAI if there is a key, local Ollama.
     """
     url = url or environ.get("OPENAI_BASE_URL")
     if not url and (host := environ.get("OLLAMA_HOST")):
@@ -43,14 +43,14 @@ def base_url(url: str | None, key: str | None, environ: Mapping[str, str] = os.e
     if "://" not in url:
         url = f"http://{url}"
     if not re.fullmatch(r"https?://[^/\s]+(?:/\S*)?", url):
-        raise ValueError(f"--llm_api_url {url} is no web address: give one such as {OLLAMA}")
+        raise ValueError(f"--llm_api_url {url} is not a web address: give one such as {OLLAMA}")
     url = url.rstrip("/").removesuffix("/chat/completions")
     return url if url.count("/") > 2 else f"{url}/v1"
 
 
 def api_key(key: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
     key = (key or environ.get("OPENAI_API_KEY") or "").strip()
-    if not (key.isascii() and (key.isprintable())):
+    if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key has characters that no key has: copy it again")
     return key or None
 
@@ -67,7 +67,7 @@ def reply(answer: object) -> dict[str, str]:
     choice = answer["choices"][0]
     text = choice["message"].get("content") or ""
     if not isinstance(text, str):
-        raise TypeError("the content is no text")
+        raise TypeError("the content is not text")
     return {"text": text, "finish": choice.get("finish_reason") or ""}
 
 
@@ -77,7 +77,7 @@ def usable(kept: dict[str, str]) -> str:
     if len(text) > 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
         text = text[1:-1].strip()
     if kept["finish"] == "length":
-        raise Unusable("the model's answer was cut by length")
+        raise Unusable("the model's answer was cut off by the length limit")
     if not text:
         raise Unusable("the model's answer is empty")
     if REFUSAL.match(text.replace("’", "'")):

@@ -185,7 +185,7 @@ def test_wrong_lengths_and_an_empty_choice_are_one_line(server, runs, word_list,
     assert runs.run(RECIPE, *flags(server, word_list, tmp_path), *lengths) == 2
     assert "no word has --min_word_length 9 to --max_word_length 3 letters" in runs.last
     assert runs.run(RECIPE, *flags(server, word_list, tmp_path), "--min_word_length=9") == 1
-    assert "no word is left of the list" in runs.last
+    assert "no word of the list is left" in runs.last
     assert not server.asked
 
 
@@ -195,7 +195,7 @@ def test_common_words_are_chosen_and_more_words_only_add():
     chosen = dictionary.choose(words.split(" "), (4, 12), True, 1000, 1337, tally)
     assert sorted(chosen) == ["cumbersome", "emotion"]
     assert tally.skipped == {
-        "words of the list with other characters than letters": 1,
+        "words of the list with characters other than letters": 1,
         "words of the list not of 4 to 12 letters": 2,
         "words of the list that are rare, names, or forms of another": 5,
     }
@@ -230,7 +230,7 @@ def test_entries_of_the_real_api(realdata):
     )
     assert 'The opposite of "hello" is "bye" or "goodbye".' in told("hello", "hello")
     body = json.loads((realdata / "freedictionary" / "404_body.json").read_text())
-    with pytest.raises(ValueError, match="no list"):
+    with pytest.raises(ValueError, match="not a list"):
         dictionary.entries(body)
 
 

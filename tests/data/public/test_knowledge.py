@@ -176,7 +176,7 @@ def test_answers_that_are_none_are_dropped_by_reason(server, runs, articles, tmp
     server.answer = lambda q: (200, replies[q]) if q in replies else answer(q)
     assert runs.run(RECIPE, *asking(server, articles, tmp_path)) == 0
     dropped = output(tmp_path, "knowledge")["manifest"]["dropped"]
-    for reason in ("answer was cut by length", "answer is empty", "refused"):
+    for reason in ("answer was cut off by the length limit", "answer is empty", "refused"):
         assert (
             dropped[f"the model {reason}" if reason == "refused" else f"the model's {reason}"] == 1
         )
@@ -349,7 +349,7 @@ def test_urls_and_keys():
     assert llm.api_key(None, {"OPENAI_API_KEY": " sk \n"}) == "sk"
     assert llm.api_key(None, {}) is None
     for address in ("ftp://a", "not a url", "http://"):
-        with pytest.raises(ValueError, match="is no web address"):
+        with pytest.raises(ValueError, match="is not a web address"):
             base(address)
     with pytest.raises(ValueError, match="copy it again") as caught:
         llm.api_key("sk\nsecret", {})
@@ -414,7 +414,7 @@ def test_what_a_model_replies():
     ):
         with pytest.raises(Unusable, match=reason):
             told(text)
-    with pytest.raises(Unusable, match="cut by length"):
+    with pytest.raises(Unusable, match="cut off by the length limit"):
         told("It is", "length")
     with pytest.raises(TypeError):  # asked again
         llm.reply(chat([{"type": "text", "text": "It is Oslo."}]))

@@ -1,6 +1,6 @@
 # make chat    set up, prepare, train a small model, and talk to it
 # make test    set up, lint, run every test
-# make lint    ruff alone
+# make lint    lint only
 # make bench   measure this machine
 
 PYTHON ?= python3

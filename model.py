@@ -44,7 +44,7 @@ class GPTConfig:
     n_head: int = 12
     n_embd: int = 768
     block_size: int = 1024
-    vocab_size: int = 50304  # 50,259 ids, up to a multiple of 64
+    vocab_size: int = 50304  # 50,259 ids, rounded up to a multiple of 64
     n_kv_head: int = 0  # 0: as many as n_head
     head_dim: int = 0  # 0: n_embd / n_head
     n_inner: int = 0  # 0: 4 C (gpt2), or 8/3 C, rounded up (jojo)
@@ -76,7 +76,7 @@ class GPTConfig:
         _must_divide("n_head", self.n_head, "n_kv_head", self.n_kv_head)
         if gpt2 and (self.n_kv_head, self.head_dim * self.n_head) != (self.n_head, self.n_embd):
             raise ValueError(
-                "arch gpt2 has one key-value head a head, and heads that add up to n_embd: "
+                "arch gpt2 has as many key-value heads as heads, which add up to n_embd: "
                 "leave out n_kv_head and head_dim, or use arch jojo"
             )
         if not gpt2 and self.head_dim % 2:
@@ -122,7 +122,7 @@ class KVCache:
 
 
 class RMSNorm(nn.RMSNorm):
-    """torch's, in the precision of its input: under autocast the fused kernel wants one dtype."""
+    """torch's, in the precision of its input: the fused kernel wants one dtype under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
@@ -286,7 +286,7 @@ class GPT(nn.Module):
     def train_flops_per_token(self, head_rows: int, block_size: int) -> float:
         """Forward and backward, counted as in PaLM, appendix B (https://arxiv.org/abs/2204.02311).
 
-        `head_rows` rows of the head are computed. Frozen weights take 4 instead of 6 a weight.
+        `head_rows` rows of the head are computed. A frozen weight takes 4 operations instead of 6.
         """
         c = self.config
         weights = [(p.numel(), p.requires_grad) for p in self.h.parameters() if p.dim() > 1]

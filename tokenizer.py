@@ -44,7 +44,7 @@ VOCABULARY = "gpt2+chatml:" + VOCAB_SHA256["vocab.bpe"][:16]  # as manifests nam
 _TOKIE_DIFFERS = re.compile(
     "[\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"
 )
-_SAFE = bytes(range(0x20, 0x7F)) + b"\n"  # what alone gives no reason to look closer
+_SAFE = bytes(range(0x20, 0x7F)) + b"\n"  # a text of these alone needs no closer look
 _BULK_CHARACTERS = 100_000  # below this, loading tokie (0.3 s) costs more than it saves
 
 
@@ -54,7 +54,7 @@ def encode(text: str) -> list[int]:
 
 
 def decode(ids: Sequence[int]) -> str:
-    """Text of `ids`, special tokens spelled out; bytes that are no UTF-8 become U+FFFD."""
+    """Text of `ids`, special tokens spelled out; bytes that are not UTF-8 become U+FFFD."""
     return decode_bytes(ids).decode("utf-8", errors="replace")
 
 
@@ -67,7 +67,7 @@ def decode_bytes(ids: Sequence[int]) -> bytes:
 
 
 def encode_batch(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Encode many texts: (ids uint16, all concatenated; lengths int64, one a text)."""
+    """Encode many texts: (ids uint16, all concatenated; lengths int64, one per text)."""
     fast = bulk() if sum(map(len, texts)) >= _BULK_CHARACTERS else None
     if fast is None:
         return _flatten(reference().encode_ordinary_batch(list(texts), num_threads=2))
@@ -98,7 +98,7 @@ def tokie_agrees(text: str) -> bool:
 
 
 def tokie_agrees_on_all(texts: Sequence[str]) -> bool:
-    """The same for many texts at once; looks at their rarer characters alone, so it is quick."""
+    """The same for many texts at once; quick, as it only looks at their rarer characters."""
     # text by text: joined, a few curly quotes would make 8 MB of wide characters of each batch
     encoded = (text.encode("utf-8", "surrogatepass") for text in texts)
     rare = b"".join([data.translate(None, delete=_SAFE) for data in encoded])
@@ -115,13 +115,13 @@ class StreamDecoder:
         return self._utf8.decode(decode_bytes([token_id]))
 
     def flush(self) -> str:
-        """What is still held back, as U+FFFD; the decoder is then as new."""
+        """What is still held back, as U+FFFD; the decoder can then be used again."""
         return self._utf8.decode(b"", final=True)
 
 
 @functools.cache
 def reference() -> tiktoken.Encoding:
-    """The tiktoken encoding, built from local files where they are."""
+    """The tiktoken encoding, built from local files if there are any."""
     folder = vocabulary_folder()
     if folder is None:
         ranks = tiktoken.get_encoding("r50k_base")._mergeable_ranks

@@ -32,7 +32,7 @@ PEAK_FLOPS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """The device of a run and the precision its matrix products have."""
+    """The device of a run and the precision of its matrix products."""
 
     device: torch.device
     dtype: torch.dtype
@@ -66,7 +66,7 @@ class Machine:
         return f"{platform.processor() or platform.machine()} CPU, {cores} threads"
 
     def peak_flops(self) -> float | None:
-        """Peak FLOP/s of the matrix products, where it is known."""
+        """Peak FLOP/s of the matrix products, if it is known."""
         if self.device.type != "cuda" or self.dtype == torch.float32:
             return None
         name = torch.cuda.get_device_name(self.device)
@@ -76,7 +76,7 @@ class Machine:
         return next(found, None)
 
     def free_bytes(self) -> int:
-        """Memory that can still be taken without swapping."""
+        """Memory that is still available without swapping."""
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             held = torch.cuda.memory_reserved(self.device)
@@ -102,7 +102,7 @@ def _cgroup_free() -> list[int]:
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Machine:
-    """The machine that the flags name; ValueError where it is not there."""
+    """The machine with this device and precision; ValueError if it has no such device."""
     if device == "auto":
         device = "cpu"
         if torch.cuda.is_available():
@@ -112,7 +112,7 @@ def choose(device: str = "auto", dtype: str = "auto") -> Machine:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"--device {device!r} is none: use cpu, cuda, cuda:1 or mps") from None
+        raise ValueError(f"--device {device!r} is unknown: use cpu, cuda, cuda:1 or mps") from None
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
@@ -146,7 +146,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def compiler_problem(device: torch.device) -> str | None:
-    """Why torch.compile cannot work there, or None when a tiny function was really compiled."""
+    """Why torch.compile cannot work there, or None if it compiled a tiny function."""
     if device.type == "mps":
         return "it is not mature on Apple GPUs"
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
@@ -187,7 +187,7 @@ def restore_random_state(state: dict, device: torch.device) -> None:
 def repeatable(device: torch.device) -> None:
     """Ask for kernels that give the same sums every time, where PyTorch has them.
 
-    CPU kernels do so anyway, for one number of threads.
+    CPU kernels do so anyway, as long as the number of threads is the same.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -196,7 +196,7 @@ def repeatable(device: torch.device) -> None:
 
 
 def peak_rss_bytes() -> int:
-    """Most memory this process has held."""
+    """Peak memory of this process."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

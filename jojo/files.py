@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent  # the checkout: data/, models/, c
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it to `path`.
 
-    On any error the temporary file is removed and what stood at `path` before still stands.
+    On any error the temporary file is removed, and what was at `path` before stays.
     """
     path = Path(path)
     with scratch_file(path) as temporary:
@@ -33,7 +33,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def scratch_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what is written there is removed in the end."""
+    """Yield a temporary path beside `path`; the file is removed at the end."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
@@ -44,7 +44,7 @@ def scratch_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name for `path` while it is written; what killed processes left under such is removed."""
+    """A name for `path` while it is being written; those of killed processes are removed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
@@ -53,7 +53,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def must_have_room(path: Path, size: int) -> None:
-    """OSError where the disk has no room for `size` bytes at `path`."""
+    """OSError if the disk has no room for `size` bytes at `path`."""
     place = next(p for p in path.absolute().parents if p.is_dir())
     free = shutil.disk_usage(place).free
     if size > free:
@@ -62,7 +62,7 @@ def must_have_room(path: Path, size: int) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether it names a file in whatever folder it is put into, and no hidden one."""
+    """Whether `name` is a file name without a folder, and not a hidden one."""
     return bool(name) and not any(c in name for c in "/\\\0") and not name.startswith(".")
 
 
@@ -103,13 +103,13 @@ def _sha256_of(f) -> str:  # Python 3.10
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object; ValueError where it is none."""
+    """The JSON object in a file; ValueError if it holds none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise ValueError(f"{path} is no JSON, or it is truncated: copy it again") from None
+        raise ValueError(f"{path} is not valid JSON, or is truncated: copy it again") from None
     if not is_dict(content):
-        raise ValueError(f"{path} is no JSON object: copy it again")
+        raise ValueError(f"{path} is not a JSON object: copy it again")
     return content
 
 

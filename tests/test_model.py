@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from jojo.export.hf_folder import as_transformers
+from jojo.files import ROOT
 from model import GPT, PRESETS, GPTConfig, KVCache
 
 SHAPES = {
@@ -122,6 +125,15 @@ def on_meta(**settings) -> GPT:
 )
 def test_gpt2_sizes_are_the_published_ones(preset, count):
     assert on_meta(arch="gpt2", vocab_size=50257, **PRESETS[preset]).n_params() == count
+
+
+def test_the_docs_state_the_sizes_of_the_presets():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`.*\| ([\d.]+) M \| ([\d.]+) M \|$", page, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(PRESETS)
+    for name, *sizes in rows:
+        counts = [on_meta(arch=arch, **PRESETS[name]).n_params() for arch in ("jojo", "gpt2")]
+        assert sizes == [f"{n / 1e6:.1f}" for n in counts]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -216,6 +216,7 @@ def test_generation_says_what_is_wrong(home, tmp_path):
 
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "data/README.md", "CONTRIBUTING.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_the_documents_name_only_flags_that_exist():
@@ -243,5 +244,22 @@ def test_every_command_in_the_documents_exists():
     for toml in re.findall(r"config/\w+\.toml", text):
         assert (ROOT / toml).exists(), toml
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make (\w+)`?", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for target in re.findall(r"^make (\w+)|`make (\w+)", text, re.MULTILINE):
+        assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), target
+
+
+def test_links_and_paths_in_the_documents_lead_somewhere():
+    for path in [*DOCUMENTS, ROOT / "LOG.md"]:
+        text = path.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            assert "://" in link or (path.parent / link).exists(), f"{path}: {link}"
+        assert not re.search(r"(?<![\w.])/(home|Users|root|tmp|work)/", text), path
+        if path.name != "LOG.md":  # which tells of files as they were
+            for name in re.findall(r"`((?:jojo|tests|examples|docs)/[\w/.-]+)`", text):
+                assert (ROOT / name).exists(), f"{path}: {name}"
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in DOCUMENTS[1:]:
+        assert path.relative_to(ROOT).as_posix() in readme, path

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jojo.text.template import ROLES, TEMPLATES
 
-# All of Python's whitespace but the space, as a Jinja text has it.
+# Python's whitespace except the space, as written in a Jinja string.
 _WHITESPACE = [
     *(r"\n", r"\r", r"\t"),
     *"\x0b\x0c\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003",
@@ -14,9 +14,8 @@ _WHITESPACE = [
 ]
 
 
-# The templates for other programs, in the language of Hugging Face's tokenizers, turn by turn. They
-# end no conversation: a text that is to be learned from also takes <|endoftext|> after its last
-# turn.
+# Jinja, for Hugging Face's tokenizers, turn by turn. These templates do not end a conversation: a
+# text to train on also needs <|endoftext|> after its last turn.
 def _jinja(roles: Sequence[str], turn: str, opening: str) -> str:
     allowed = ", ".join(roles)
     return (
@@ -32,7 +31,7 @@ def _jinja(roles: Sequence[str], turn: str, opening: str) -> str:
 
 def _jinja_lines(prefix: dict[str, str]) -> str:
     who = f"('{prefix['assistant']} ' if message['role'] == 'assistant' else '{prefix['user']} ')"
-    # what `split()` does; llama.cpp's own Jinja splits at a given text alone
+    # like `split()`, which llama.cpp's Jinja only has with a text to split at
     spaced = "message['content']" + "".join(f".replace('{c}', ' ')" for c in _WHITESPACE)
     words = f"{spaced}.split(' ') | reject('equalto', '') | join(' ')"
     turn = rf"{{{{ {who} + ({words}) + '\n' }}}}"
@@ -60,7 +59,7 @@ def _go_lines(prefix: dict[str, str]) -> str:
     )
 
 
-# And in the language of Go's text/template, as Ollama has them, up to where the next reply begins.
+# Go's text/template, for Ollama, up to where the next reply begins.
 GO = {
     "chatml": (
         "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}\n<|im_end|>\n{{ end }}"

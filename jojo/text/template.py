@@ -1,6 +1,6 @@
-"""Conversations <-> token ids, and the loss mask: the only templates there are.
+"""Conversations <-> token ids, and the loss mask.
 
-Four templates, each ending a conversation in <|endoftext|>:
+There are four templates; each ends a conversation with <|endoftext|>:
 
 chatml    <|im_start|>user\\nHi!\\n<|im_end|>\\n<|im_start|>assistant\\nHello.\\n<|im_end|>\\n
 person    Person A: Hi!\\nPerson B: Hello.\\n                     (A is the user, B the assistant)
@@ -32,7 +32,7 @@ class Conversation:
     messages: list[Message]
     split: str | None = None  # "train" or "val" where the source decides
     intent: str | None = None  # what the last user turn is about, where the source knows
-    where: str | None = None  # "file, line 12": where it came from, to point at
+    where: str | None = None  # "file, line 12": where it came from, for messages
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Template:
 
     @property
     def end_ids(self) -> list[int]:
-        """Ids that end a reply, the usual one first; the line templates' is the line break."""
+        """Ids that end a reply, the usual one first: in the line templates the line break."""
         if self.stop_text:
             return [NEWLINE, ENDOFTEXT]
         return [IM_END, ENDOFTEXT] if self.name == "chatml" else [ENDOFTEXT]
@@ -96,7 +96,7 @@ def encode(messages: Sequence[Message], template: str = "chatml") -> list[int]:
 def encode_batch(
     conversations: Sequence[Sequence[Message]], template: str = "chatml"
 ) -> list[np.ndarray]:
-    """Ids (uint16) of each whole conversation; many at once take the fast tokenizer."""
+    """Ids (uint16) of each whole conversation; many at once use the fast tokenizer."""
     ids, lengths = encode_flat(conversations, template)
     return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
@@ -104,7 +104,7 @@ def encode_batch(
 def encode_flat(
     conversations: Sequence[Sequence[Message]], template: str = "chatml"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same as (ids uint16, all concatenated; lengths int64, one a conversation)."""
+    """The same as (ids uint16, all concatenated; lengths int64, one per conversation)."""
     how = template_named(template)
     texts: list[str] = []  # every piece of ordinary text, in order
     turns: list[int] = []  # how many of them each conversation has
@@ -158,7 +158,7 @@ def _turn_text(message: Message, how: Template) -> str:
             content.encode()
         except UnicodeEncodeError as error:
             where = content[max(0, error.start - 20) : error.start]
-            raise ValueError(f"a {role} message is no valid UTF-8 after {where!r}") from None
+            raise ValueError(f"a {role} message is not valid UTF-8 after {where!r}") from None
     if how.name == "text":
         return content
     if role not in how.prefix:
@@ -204,7 +204,7 @@ def decode(ids: Sequence[int] | np.ndarray, template: str = "chatml") -> list[Me
 
 
 def _parse_lines(text: str, how: Template) -> list[Message]:
-    """Messages of lines that begin with a prefix; other lines go on with the one before."""
+    """Messages of lines that begin with a prefix; other lines continue the one before."""
     messages: list[Message] = []
     for line in text.splitlines():
         role = next((r for r, prefix in how.prefix.items() if line.startswith(prefix)), None)
@@ -247,7 +247,7 @@ def loss_mask(ids: np.ndarray, template: str = "chatml") -> np.ndarray:
         header, skip = tokenizer.encode(how.prefix["assistant"]), 1
         stop = np.isin(ids, (NEWLINE, ENDOFTEXT))
     header_end = _ends_of(ids, header)
-    if how.name != "chatml":  # a prefix counts at the beginning of a line alone
+    if how.name != "chatml":  # a prefix counts only at the beginning of a line
         opens = np.roll(np.isin(ids, (NEWLINE, ENDOFTEXT)), len(header), axis=-1)
         opens[..., : len(header)] = position[: len(header)] == len(header) - 1
         header_end = np.where(opens, header_end, -1)
@@ -275,7 +275,7 @@ _TURN = re.compile(r"<\|im_start\|>(system|user|assistant)\n(.*?)\n?<\|im_end\|>
 def parse_text(text: str, template: str = "chatml") -> list[Message]:
     """Messages of a prompt file: turns written as the template has them, or one user message.
 
-    An opened assistant turn at the end is what is to be written, so it is left out.
+    An assistant turn left open at the end is the reply to be written; it is not returned.
     """
     how = template_named(template)
     plain = [{"role": "user", "content": text.strip()}]

@@ -18,8 +18,8 @@ from jojo.models.active_vocabulary import unlearned
 from jojo.train.config import TUNING_EPOCHS, TrainConfig
 from model import GPT
 
-UNLEARNED_SHARE = 0.01  # of the different tokens of a dataset; fewer are not worth a word
-EPOCH_STEPS = 30  # an epoch is to have so many, if need be of short and single sequences
+UNLEARNED_SHARE = 0.01  # of the different tokens of a dataset; fewer are not worth a warning
+EPOCH_STEPS = 30  # that an epoch should have, if need be of short, single sequences
 LEAST_WINDOW, MOST_WINDOW = 64, 512  # tokens; conversations that people write fit into 512
 MOST_BATCH = 16
 EVALUATIONS = 4  # in an epoch
@@ -29,11 +29,11 @@ MOST_BETWEEN = 250  # steps between two of them
 def start_from(
     config: TrainConfig, machine: Machine, data: Dataset
 ) -> tuple[GPT, dict[str, str], TrainConfig]:
-    """The trained model to start from, adapted where the flags say so; its source and hash; and
-    `config` with what was left open filled in."""
+    """The trained model to start from, with adapters if asked for; its source and hash; and
+    `config` with the open settings filled in."""
     where = machine.device
     base = pretrained.open_base(config.base, "cpu" if config.load_in_4bit else where)
-    if base.adapter is not None and not config.lora_rank:  # all weights are to learn
+    if base.adapter is not None and not config.lora_rank:  # all weights are trained
         base = pretrained.merged(base, config.base)
     model = base.model
     context = model.config.block_size
@@ -55,7 +55,7 @@ def start_from(
         if config.load_in_4bit:
             lora.hold_in_4bit(model, where)
         lora.adapt(model, adapters_of(config, base.adapter))
-        if not config.lora_merge:  # whole models are saved as exactly as they were read
+        if not config.lora_merge:  # else whole models are saved, as precise as they were read
             lora.hold_in(model, machine.dtype)
         if base.adapter is not None:
             _continue_adapter(config, model, base.adapter)
@@ -67,19 +67,19 @@ def start_from(
 
 
 def adapters_of(config: TrainConfig, adapter: dict | None) -> lora.LoRA:
-    """What the flags ask for; an adapter that is trained further keeps its alpha."""
+    """The adapters asked for; one that is trained further keeps its alpha."""
     alpha = 2.0 * config.lora_rank if adapter is None else adapter["lora"]["alpha"]
     if adapter is not None and config.lora_alpha not in (None, alpha):
         raise ValueError(
-            f"--lora_alpha {config.lora_alpha:g}: {config.base} has {alpha:g}, and would not start "
-            "where it stands with another one: leave it out"
+            f"--lora_alpha {config.lora_alpha:g}: {config.base} has {alpha:g}, and another value "
+            "would change what it has learned: leave it out"
         )
     alpha = config.lora_alpha or alpha
     return lora.LoRA(config.lora_rank, alpha, config.lora_dropout, config.lora_target_names)
 
 
 def _continue_adapter(config: TrainConfig, model: GPT, adapter: dict) -> None:
-    """Start where an adapter stands: the same base, the same shape."""
+    """Start from the weights of an adapter; it needs the same shape."""
     how = adapter["lora"]
     try:
         lora.load_adapter_state(model, adapter["adapter"])
@@ -87,12 +87,12 @@ def _continue_adapter(config: TrainConfig, model: GPT, adapter: dict) -> None:
         raise ValueError(
             f"{config.base} is an adapter of rank {how['rank']} on {','.join(how['targets'])}: "
             "train it further with the same --lora_rank and --lora_targets, or leave out "
-            "--lora_rank to train all weights, the adapter merged in"
+            "--lora_rank to train all weights, with the adapter merged in"
         ) from None
 
 
 def fit(config: TrainConfig, data: Dataset, context: int) -> TrainConfig:
-    """`config` with what was left open filled in, as fits the data and the model's context.
+    """`config` with the open settings filled in to fit the data and the model's context.
 
     Sequences are as long as most conversations; tiny data is read one short sequence at a time,
     large data 16 of 512 tokens.
@@ -108,7 +108,7 @@ def fit(config: TrainConfig, data: Dataset, context: int) -> TrainConfig:
         most = min(context, MOST_WINDOW, tokens - 1)
         wanted = max(LEAST_WINDOW, a_step, float(np.percentile(lengths, 90)))
         windows = max(1, int(tokens // (min(most, wanted) + 1)))
-        block_size = min(most, tokens // windows - 1)  # what would be left over makes them longer
+        block_size = min(most, tokens // windows - 1)  # so that few tokens are left over
     batch_size = config.batch_size or max(1, min(MOST_BATCH, round(a_step / block_size)))
     config = replace(config, epochs=epochs, block_size=block_size, batch_size=batch_size)
     an_epoch = max(1, tokens // (block_size + 1) // batch_size)
@@ -118,7 +118,7 @@ def fit(config: TrainConfig, data: Dataset, context: int) -> TrainConfig:
 
 
 def steps_of(config: TrainConfig, data: Dataset) -> int:
-    """About how many optimizer steps a run has; of a time budget, those of an epoch."""
+    """About how many optimizer steps a run has; with a time budget, those of one epoch."""
     if config.epochs is None and config.max_iters is not None:
         return config.max_iters
     windows = max(1, data.manifest.tokens["train"] // (config.block_size + 1))
@@ -126,10 +126,10 @@ def steps_of(config: TrainConfig, data: Dataset) -> int:
 
 
 def warn_of_unlearned(model: GPT, ids_in_use: Tensor) -> None:
-    """Say how many ids of the data the base never learned: LoRA freezes their equal rows."""
+    """Say how many ids of the data the base never learned: LoRA keeps their equal rows frozen."""
     n = int(unlearned(model.lm_head.weight.detach())[ids_in_use].sum())
     if n > max(2, UNLEARNED_SHARE * len(ids_in_use)):  # the two of ChatML are learned
         say(
-            f"warning: {n:,} of the {len(ids_in_use):,} different tokens of this data never stood "
+            f"warning: {n:,} of the {len(ids_in_use):,} different tokens of this data do not occur "
             "in what the base learned from, and adapters cannot teach them: leave out --lora_rank"
         )

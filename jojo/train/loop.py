@@ -104,7 +104,7 @@ class Loop:
         if c.time_budget and t.step == t.schedule.decay_start and not last:
             replan(t)
             self.progress.replan(t.schedule.max_iters)
-            self.save_resume()  # the clock decided: it must not decide again
+            self.save_resume()  # a resumed run must keep what the clock decided
         # at most a twentieth of the time goes into saving
         wait = max(c.resume_seconds, 20 * self.save_seconds) if c.resume_seconds else 0.0
         if time.monotonic() - self.saved_at >= wait:
@@ -165,7 +165,7 @@ class Loop:
         val = "" if t.val_loss is None else f": {name} {t.val_loss:.4f}{best}"
         if t.step < t.schedule.max_iters:
             say(f"stopped early: no lower {name} in {t.stale} validations (--patience)")
-        peak = f"{t.machine.used_bytes() / 2**30:.1f} GiB at most"
+        peak = f"peak memory {t.machine.used_bytes() / 2**30:.1f} GiB"
         say(f"done in {duration(t.elapsed)}, {peak}{val}")
         if self.closing:
             quoted = shlex.quote(str(path))
@@ -190,7 +190,8 @@ class Loop:
             if self.stopped_by:
                 raise KeyboardInterrupt
             self.stopped_by = number
-            os.write(2, b"\nstopping after this step (again: at once)\n")  # print is not reentrant
+            # print is not reentrant
+            os.write(2, b"\nstopping after this step (Ctrl+C again: at once)\n")
 
         old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -201,7 +202,7 @@ class Loop:
 
 
 def made_from(trainer: Trainer) -> list[dict]:
-    """What the model started from, and so on; of a new model nothing."""
+    """What the model started from, what that started from, and so on; empty for a new model."""
     if trainer.base is None:
         return []
     named = Path(trainer.config.base).expanduser()  # an adapter that is trained further itself

@@ -20,8 +20,8 @@ CHUNK_LOGITS = {"cpu": 1 << 23, "cuda": 1 << 28}  # logits held at once; fits a 
 class LinearCrossEntropy(torch.autograd.Function):
     """sum_n weights[n] * -log softmax(h W^T + bias)[n, targets[n]], chunk by chunk over n.
 
-    `bias` (V,) float32 stands in the normaliser only, not in the target's logit. Of a frozen W
-    `rows`, a Parameter that shares the memory of W[span], may still learn. Gradients are
+    `bias` (V,) float32 stands in the normaliser only, not in the target's logit. If W is
+    frozen, `rows`, a Parameter that shares the memory of W[span], may still learn. Gradients are
     computed in the forward pass, while a chunk's logits are at hand, so that no chunk is computed
     twice (the idea of https://arxiv.org/abs/2410.10989); logits are float32 from the product on.
     `softmax` is `softmax_step`, perhaps compiled, or None where no gradient is wanted.
@@ -62,13 +62,13 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def chunk_rows(n: int, most: int) -> int:
-    """Rows of a chunk, at most `most`: equal chunks of n where that is not much smaller."""
+    """Rows per chunk, at most `most`; chunks of equal size unless they are much smaller."""
     equal = next(r for r in range(min(n, most), 0, -1) if n % r == 0)
     return equal if 4 * equal >= min(n, most) else min(n, most)
 
 
 def softmax_step(logits: Tensor, bias: Tensor, targets: Tensor, weights: Tensor):
-    """Weighted loss of a chunk of logits (N, V), and its gradient on them in their dtype."""
+    """Weighted loss of a chunk of logits (N, V), and the gradient of the logits in their dtype."""
     x = logits.float() + bias
     top = x.amax(-1, keepdim=True)
     e = (x - top).exp()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CPU_MICRO_BATCH_TOKENS = 4096  # more at once is no faster on a CPU
 MEMORY_SHARE = 0.8  # of the free memory that a plan may fill
-LONG_SECONDS = 3 * 3600  # on a CPU: worth a word of warning
+LONG_SECONDS = 3 * 3600  # on a CPU: worth a warning
 MANY_EPOCHS = 20
 PLACES = ("resume", "overwrite", "data_dir", "out_dir", "run_name", "dataset", "data_path")
 
@@ -110,7 +110,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
     if m.device.type == "cpu" and total > LONG_SECONDS:
         say(
             f"warning: this model needs about {duration(total)} on this CPU; "
-            + ("a smaller one is sooner done" if trainer.base else laptop)
+            + ("a smaller one takes less" if trainer.base else laptop)
         )
 
 
@@ -137,7 +137,7 @@ def find_micro_batch(trainer: Trainer) -> None:
     for trainer.micro_batch in sizes:
         try:
             _try_micro_step(trainer)
-            trainer.update(0)  # the optimizer's state takes its place too
+            trainer.update(0)  # the optimizer's state needs memory too
             _try_micro_step(trainer)
         except RuntimeError as error:
             if not is_out_of_memory(error) or trainer.micro_batch == 1:
@@ -158,7 +158,7 @@ def _state_bytes(trainer: Trainer) -> int:
 
 
 def _activation_bytes(trainer: Trainer) -> int:
-    """What one token leaves behind for the backward pass, per the shapes in model.py."""
+    """What one token keeps for the backward pass, by the shapes in model.py."""
     g = trainer.model.config
     a_block = 12 * g.n_embd + 4 * g.head_dim * (g.n_head + g.n_kv_head) + 4 * g.n_inner
     return 4 * (g.n_layer * a_block + 6 * g.n_embd)
@@ -190,7 +190,7 @@ def measure_step(trainer: Trainer) -> float:
 
 
 def replan(trainer: Trainer) -> None:
-    """Where the decay begins, fit the rest of the steps to the rest of the time budget."""
+    """When the decay begins, fit the remaining steps to the remaining time."""
     left = seconds(trainer.config.time_budget) - trainer.elapsed
     a_step = (trainer.elapsed - trainer.startup) / trainer.step
     s = trainer.schedule

@@ -20,7 +20,7 @@ from jojo.train.trainer import Trainer
 def train(config: TrainConfig, command: str, closing: bool = True) -> int:
     """Run or resume a training run; returns the exit code.
 
-    Without `closing` the files are not named at the end: the caller has something to do with them.
+    Without `closing` the files are not named at the end: the caller will rename them.
     """
     files = checkpoint.RunFiles(config.out_dir, config.run)
     with held(files):
@@ -29,7 +29,7 @@ def train(config: TrainConfig, command: str, closing: bool = True) -> int:
 
 @contextmanager
 def held(files: checkpoint.RunFiles) -> Iterator[None]:
-    """One process at a time trains a run; ValueError where another one does."""
+    """Let one process at a time train a run; ValueError if another one does already."""
     from filelock import FileLock, Timeout
 
     files.out_dir.mkdir(parents=True, exist_ok=True)
@@ -77,9 +77,9 @@ def _train(config: TrainConfig, files: checkpoint.RunFiles, command: str, closin
 def check_earlier_run(
     config: TrainConfig, files: checkpoint.RunFiles, flag: str = "--run_name"
 ) -> int | None:
-    """What stands in the way of (re)starting this run: an exit code, an error, or nothing.
+    """Exit code 0 if this run is done and only to be resumed, None if it may start or go on.
 
-    `flag`: what gives a run its name.
+    ValueError if an earlier run is in the way. `flag`: what gives a run its name.
     """
     if config.overwrite:
         return None

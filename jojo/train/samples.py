@@ -1,4 +1,4 @@
-"""A short conversation with a model in training, to see how it comes along."""
+"""A short conversation with a model in training, to see how it is coming along."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _assistant(text: str) -> Message:
 def _reply(model: GPT, messages, template: Template) -> str:
     prompt = encode_prompt(messages, template.name)[-model.config.block_size // 2 :]
     options = SamplingOptions(temp=0.7, top_p=0.95, max_tokens=SAMPLE_TOKENS)
-    generator = torch.Generator().manual_seed(0)  # not the run's own, which must not move
+    generator = torch.Generator().manual_seed(0)  # not the run's own, whose state must not change
     reader = ReplyReader(template)
     training = model.training
     model.eval()

@@ -1,11 +1,11 @@
-"""What a training run is: a model, its data and its optimizers; a step; stopping and going on.
+"""A training run: a model, its data and its optimizers; one step; the state to resume from.
 
     python train.py config/laptop.toml
     python train.py --init_from gpt2 --lora_rank 16 --dataset chat --epochs 3
 
 Reads data/<dataset>-{train,val}.bin. Step k is a pure function of the state after step k-1, the
 data and the seed, so a run that was killed and resumed ends in the same weights, bit for bit, as
-one that was not. jojo/train/loop.py goes through the steps.
+one that was not. jojo/train/loop.py takes the steps.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Trainer:
         self.best = float("inf")
         self.stale = 0  # validations since the best one
         self.val_loss: float | None = None
-        self.elapsed = 0.0  # seconds since the run began, over all sittings
+        self.elapsed = 0.0  # seconds of the run, over all the times it was resumed
         self.startup = 0.0  # of which before the first step
         self.how = "eager"
         self.schedule = Schedule(1, 0, 1, 1.0)
@@ -84,7 +84,7 @@ class Trainer:
         if not self.config.compile:
             return
         if problem := device.compiler_problem(self.machine.device):
-            say(f"torch.compile does not work here ({problem}): going on without, more slowly")
+            say(f"torch.compile does not work here ({problem}): going on without it, more slowly")
             return
         for block in self.model.h:
             block.compile(dynamic=False)
@@ -92,7 +92,7 @@ class Trainer:
         self.how = "compiled"
 
     def circumstances(self) -> str:
-        """What equal weights depend on beside data, seed and settings."""
+        """What equal weights depend on besides data, seed and settings."""
         m = self.machine
         dtype = str(m.dtype).removeprefix("torch.")
         return f"{m.name()}, {dtype}, {self.how}, torch {torch.__version__}"
@@ -107,7 +107,7 @@ class Trainer:
         return self.config.patience is not None and self.stale >= self.config.patience
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What training changes: of adapted models the adapters alone."""
+        """What training changes: all weights, or the adapters of an adapted model."""
         if lora.is_adapted(self.model):
             return lora.adapter_state(self.model)
         return self.model.state_dict()
@@ -136,7 +136,7 @@ class Trainer:
     def gradients(self, step: int) -> float:
         """Gradients of the batch of `step`, averaged over its learned tokens; returns the loss.
 
-        Out of memory, it tries again with half the micro-batch.
+        If memory runs out, it tries again with half the micro-batch.
         """
         windows = torch.from_numpy(self.batches.ids_of(step))  # (B, T + 1)
         weights = self.weigh(windows)
@@ -195,7 +195,7 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Take up a run where `state` left it; ValueError where it was another run."""
+        """Go on from `state`; ValueError if it is of another run."""
         if state["data_hash"] != self.data.manifest.hash:
             raise ValueError(
                 f"dataset {self.config.data_name} changed since this run began, or is another one: "

@@ -23,7 +23,7 @@ def target_weights(windows: torch.Tensor, template: str, loss_on: str) -> torch.
 
 
 def loss_name(holds_out: bool) -> str:
-    """What the loss on the validation split is, said to a person."""
+    """What to call the loss on the validation split."""
     return "validation loss" if holds_out else "loss on the training data (nothing is held out)"
 
 
@@ -31,7 +31,7 @@ class Validation:
     """Always the same windows of the validation split: about `max_tokens` targets."""
 
     def __init__(self, ids, template: str, block_size: int, max_tokens: int, batch_size: int):
-        block_size = min(block_size, len(ids) - 1)  # little data may be less than a block
+        block_size = min(block_size, len(ids) - 1)  # a small split may be shorter than a block
         batches = Batches(ids, template, block_size, 1, EVAL_SEED)
         n = min(batches.windows_per_epoch(), max(1, max_tokens // block_size))
         windows = [batches.ids_of(i)[0] for i in range(n)]

@@ -297,7 +297,7 @@ def test_what_is_trained_asks_before_it_is_trained_anew(config, untrained, compl
     c = config(chats=GUIDE)
     assert chatbot.make(c) == 0
     assert names(c.save_path.parent) == {"bot.pt"}
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is trained already" in said
     assert "--overwrite" in said
     assert chatbot.make(config(chats=GUIDE, resume=True)) == 0
@@ -312,11 +312,11 @@ def test_what_is_unfinished_asks_how_to_go_on(config, untrained, complaint) -> N
     c = config(chats=GUIDE)
     c.save_path.parent.mkdir()
     c.save_path.with_name("bot-resume.pt").write_bytes(b"")
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is unfinished" in said
     assert "--resume" in said
     assert "--overwrite" in said
-    assert "not trained to the end" in complaint(chatbot.make, config(interactive=True), "test")
+    assert "not trained to the end" in complaint(chatbot.make, config(interactive=True))
     assert not untrained
 
 
@@ -324,7 +324,7 @@ def test_files_of_another_run_are_left_alone(config, untrained, complaint) -> No
     c = config(chats=GUIDE, overwrite=True)
     write_run(RunFiles(c.save_path.parent, "bot"), c.data_dir, (5,), dataset="chitchat")
     before = names(c.save_path.parent)
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is of another run (dataset chitchat): choose another --save_path" in said
     assert names(c.save_path.parent) == before
 
@@ -396,7 +396,7 @@ def test_flags_that_make_no_sense(given, expected, complaint) -> None:
 )
 def test_flags_that_do_not_go_with_the_files(given, expected, complaint) -> None:
     config = ChatbotConfig(**({"text_file": (Path("x"),)} | given))
-    assert expected in complaint(chatbot.make, config, "test")
+    assert expected in complaint(chatbot.make, config)
 
 
 def test_the_home_folder_is_understood(tmp_path, monkeypatch) -> None:
@@ -436,7 +436,7 @@ def test_settings_come_from_a_file_too(tmp_path) -> None:
 )
 def test_bad_input_is_one_line(config, complaint, capsys, chats, text, more, expected) -> None:
     c = config(chats=chats, text=text, **more)
-    assert expected in complaint(chatbot.make, c, "test")
+    assert expected in complaint(chatbot.make, c)
     assert names(c.save_path.parent) == set()
     capsys.readouterr()
 
@@ -450,11 +450,11 @@ def test_a_place_that_cannot_be_written_is_told_first(config, untrained, complai
         (tmp_path / "base.pt", "is the --model to start from"),
     ):
         c = config(chats=GUIDE, save_path=place, overwrite=True)
-        assert expected in complaint(chatbot.make, c, "test")
+        assert expected in complaint(chatbot.make, c)
     assert not (tmp_path / "data").exists()
     missing = config(chats=GUIDE)
     missing.conversation_file[0].unlink()
-    assert "chats.json does not exist" in complaint(chatbot.make, missing, "test")
+    assert "chats.json does not exist" in complaint(chatbot.make, missing)
 
 
 def test_ctrl_c_while_preparing_leaves_nothing(config, untrained, monkeypatch) -> None:

@@ -14,9 +14,6 @@ the answers are the same, or nothing is written.
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 from jojo.command import parse, run
 from jojo.export.config import ConvertConfig
 
@@ -25,7 +22,7 @@ def main() -> int:
     config = parse(ConvertConfig, None, __doc__)
     from jojo.export.convert import convert
 
-    return convert(config, shlex.join(["python", "convert.py", *sys.argv[1:]]))
+    return convert(config)
 
 
 if __name__ == "__main__":

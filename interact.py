@@ -37,13 +37,13 @@ def main() -> int:
 
 def checkpoint_of(name: str, out_dir: Path) -> Path:
     """The best model of a run, else the newest; ValueError where it has none."""
-    from jojo.models.checkpoint import RunFiles
+    from jojo.models.checkpoint import RunFiles, runs
 
     files = RunFiles(out_dir, name)
     if files.best.exists():
         return files.best
-    if found := files.milestones():
-        return found[-1]
+    if newest := next(files.milestones(), None):
+        return newest
     if files.alone.exists():
         return files.alone
     if files.unfinished():
@@ -57,19 +57,6 @@ def checkpoint_of(name: str, out_dir: Path) -> Path:
         f"no run {name!r} in {out_dir}: {there}; python train.py --run_name {shlex.quote(name)} "
         "trains it"
     )
-
-
-def runs(out_dir: Path) -> list[str]:
-    """Names of the runs that have a model, the newest last."""
-    from jojo.models import checkpoint
-
-    names = []
-    for path in sorted(out_dir.glob("*.pt"), key=lambda p: p.stat().st_mtime):
-        try:
-            names.append(checkpoint.load(path).get("run"))
-        except ValueError:  # no checkpoint of ours
-            continue
-    return list(dict.fromkeys(name for name in reversed(names) if isinstance(name, str)))[::-1]
 
 
 def introduction(path: Path, facts: dict, template: str) -> str:

@@ -13,8 +13,6 @@ models/<run>-best.pt, models/<run>.jsonl and models/<run>.png. Ctrl+C saves; --r
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +47,7 @@ def main() -> int:
     if config.data_path:
         prepare_own(config, resumes=config.resume and files.unfinished())
     config = replace(config, dataset=config.data_name)  # a run's settings name it
-    return train(config, shlex.join(["python", "train.py", *sys.argv[1:]]))
+    return train(config, "train.py")
 
 
 def with_datasets(config: TrainConfig) -> TrainConfig:

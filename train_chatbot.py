@@ -13,9 +13,6 @@ command with --resume goes on.
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 from jojo.command import parse, run
 from jojo.train.config import ChatbotConfig
 
@@ -24,7 +21,7 @@ def main() -> int:
     config = parse(ChatbotConfig, None, __doc__)
     from jojo.train.chatbot import make, talk
 
-    if code := make(config, shlex.join(["python", "train_chatbot.py", *sys.argv[1:]])):
+    if code := make(config):
         return code
     if config.interactive:
         talk(config)

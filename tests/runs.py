@@ -98,7 +98,7 @@ def killed_and_resumed(folder, flags: dict, kills: int, *more: str) -> None:
             checkpoint.load(path)
     assert done >= kills // 2, "the run ended before it could be killed often enough"
     assert start(killed, "--resume").wait() == 0
-    milestones = checkpoint.RunFiles(folder / "whole", "tiny").milestones()
+    milestones = list(checkpoint.RunFiles(folder / "whole", "tiny").milestones())
     assert len(milestones) > 10
     for path in milestones:
         assert same(weights(path), weights(killed / path.name)), path.name

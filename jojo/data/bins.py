@@ -21,6 +21,7 @@ import numpy as np
 import xxhash
 
 import tokenizer
+from jojo.data.contract import private_of
 from jojo.files import ROOT, sha256, sync_folder, temporary_beside, write_text
 from jojo.text.template import template_named
 from tokenizer import ENDOFTEXT, N_TOKENS, VOCABULARY
@@ -43,9 +44,13 @@ class Manifest:
     dropped: dict[str, int] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     licence: str = ""
+    private: bool | None = None  # made of somebody's own files; None: nobody knows
     seed: int = 0
     created: str = ""
     notes: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.private = private_of(vars(self))
 
     def check(self) -> None:
         """ValueError where a fact that readers rely on is missing or of a wrong type."""

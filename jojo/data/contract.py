@@ -9,7 +9,7 @@ A recipe names its licence and sources and turns raw records into conversations;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,18 @@ Record = TypeVar("Record")
 
 
 NOTHING_HELD_OUT = "a copy of train: nothing is held out"
+OWN_LICENCE = "as the files that were read"  # of recipes that read people's own files
+
+
+def private_of(facts: Mapping) -> bool | None:
+    """Whether data is somebody's own, by its manifest or a checkpoint; None: nobody knows.
+
+    Those written before there was a field `private` tell it by their licence.
+    """
+    if isinstance(told := facts.get("private"), bool):
+        return told
+    licence = facts.get("licence")
+    return OWN_LICENCE in licence if licence and isinstance(licence, str) else None
 
 
 @dataclass
@@ -143,3 +155,4 @@ class Recipe:
     near_duplicates: bool | Callable[..., bool] = True
     write_text: bool = True
     options: type[CommonOptions] = PrepareOptions
+    private: bool = False  # reads people's own files: nothing published may tell their names

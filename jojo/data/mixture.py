@@ -122,6 +122,7 @@ def mix(
             licence=" + ".join(
                 dict.fromkeys(d.manifest.licence or "none stated" for d in datasets)
             ),
+            private=any(d.manifest.private is not False for d in datasets),
             sources=[f"{d.manifest.name} {d.manifest.hash}" for d in datasets]
             + list(dict.fromkeys(s for d in datasets for s in d.manifest.sources)),
             seed=seed,

@@ -1,6 +1,7 @@
 """What every recipe shares: flags, duplicates, the split, tokenizing, writing, the report.
 
-    from jojo.prepare import PrepareOptions, Recipe, Tally, main
+    from jojo.data.contract import PrepareOptions, Recipe, Tally
+    from jojo.data.prepare import main
 
 A recipe names its licence and sources and turns raw records into conversations; `main` does the
 rest and writes <out_dir>/<name>-train.bin, -val.bin (the same as .txt) and <name>.json.
@@ -73,6 +74,7 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
             writer.repeat_train()
         manifest = writer.commit(
             licence=recipe.licence,
+            private=recipe.private if recipe.licence else None,
             sources=[*recipe.sources, *sources],
             seed=options.seed,
             records_in=tally.records_in,

@@ -22,7 +22,7 @@ import torch
 from jojo.chat.config import SamplingOptions
 from jojo.chat.sampling import ReplyReader, banned_ids, generate
 from jojo.export import ollama
-from jojo.export.publish import public_command
+from jojo.export.publish import command_of
 from jojo.models.names import HUB_ID
 from jojo.models.provenance import NAMELESS, Stage, public_name, stages_of, strictest
 from jojo.text.template import Message, Template, encode_prompt, render, template_named
@@ -228,8 +228,9 @@ def _source(stage: Stage) -> str:
 
 def _command(facts: dict, source: str, is_private: bool) -> str:
     exported = f"Exported from {NAMELESS if is_private else _code(public_name(source))}"
-    if command := public_command(str(facts.get("command") or ""), is_private):
-        return f"{exported}, which this command made:\n\n{_block(command, 'bash')}"
+    if command := command_of(facts, is_private):
+        left_out = " (the names and files in it are left out)" if is_private else ""
+        return f"{exported}, which this command made{left_out}:\n\n{_block(command, 'bash')}"
     return f"{exported}."
 
 

@@ -1,6 +1,6 @@
 """What convert.py does: a model into another format, proven there before it takes its place.
 
-    code = convert(config, command)      # config: ConvertConfig
+    code = convert(config)      # config: ConvertConfig
 
 The export is written beside its target and asked what the model is asked; only when both answer
 the same is it renamed. So a target is never half-written, never wrong, and what stood there before
@@ -30,16 +30,16 @@ from tokenizer import N_TOKENS
 OTHER_FORMATS = (".bin", ".ckpt", ".onnx", ".pth", ".safetensors", ".zip")
 
 
-def convert(config: ConvertConfig, command: str) -> int:
+def convert(config: ConvertConfig) -> int:
     """Write `config.outfile`, prove it, and do what is to be done with it; ValueError otherwise."""
-    return Conversion(config, command).run()
+    return Conversion(config).run()
 
 
 class Conversion:
     """One export. Everything that can be refused is looked at before the work begins."""
 
-    def __init__(self, config: ConvertConfig, command: str):
-        self.config, self.command = config, command
+    def __init__(self, config: ConvertConfig):
+        self.config = config
         self.path, self.suffix = config.outfile, config.outfile.suffix.lower()
         self.checks: list[proof.Check] = []
         self._check_place()
@@ -179,7 +179,7 @@ class Conversion:
 
     def _checkpoint(self) -> None:
         must_have_room(self.path, 4 * self.model.n_params() + (1 << 20))
-        content = content_of(self.model, {"command": self.command} | self.facts)
+        content = content_of(self.model, self.facts)
         with whole_file(self.path) as path:
             checkpoint.save(path, content)
             self._prove(lambda: proof.of_checkpoint(self.model, path, self._source_folder()))

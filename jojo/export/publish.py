@@ -1,7 +1,7 @@
 """What a published file may tell of the person who made it: facts and the command, without names.
 
     facts = public_facts(facts)
-    line = public_command(command, is_private=True)
+    line = command_of(facts, is_private=True)
 
 No folder of this machine and no file that was learned from is told; where people's own files were
 learned from, or nobody knows what was, no name that somebody gave either: the names of datasets,
@@ -13,16 +13,17 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import fields
-from pathlib import Path
 
-from jojo.models.provenance import stages_of
-from jojo.train.config import ChatbotConfig
+from jojo.models.provenance import public_name, stages_of
+from jojo.train.config import TrainConfig
 
-HIDDEN = ("me", "system", "data_path", "text_file", "conversation_file")  # flags
-HARMLESS = {  # flags that take numbers, or one of a few words
-    *(f.name for f in fields(ChatbotConfig) if not re.search(r"\b(str|Path|bool)\b", f.type)),
-    *("device", "lora_targets", "time_budget"),
-}
+SCRIPTS = ("train.py", "train_chatbot.py")
+# Settings that are told beside numbers: words to choose from and, of public data, names.
+WORDS = {f.name for f in fields(TrainConfig) if "Literal" in f.type}
+WORDS |= {"device", "lora_targets", "time_budget"}
+NAMES = {"dataset", "run_name", "init_from"}
+OF_A_SITTING = {"resume", "overwrite", "interactive"}
+FOLDER = re.compile(r"(^|[^\w.-])[/~]|\.\.|\b[A-Za-z]:|\\|\b(home|Users)/")
 
 
 def public_facts(facts: dict) -> dict:
@@ -36,33 +37,20 @@ def public_facts(facts: dict) -> dict:
     return kept | ({"made_from": below} if below or "made_from" in facts else {})
 
 
-def public_command(command: str, is_private: bool = False) -> str:
-    """A command line without what people wrote, their files and the folders of a machine; a
-    private one without any name."""
-    try:
-        words = shlex.split(command)
-    except ValueError:  # not written by us
-        return ""
-    shown: list[str] = []
-    hidden = False
-    for i, word in enumerate(words):
-        if flag := re.match(r"--?([A-Za-z][\w-]*)(?:=|$)", word):
-            name = flag[1].replace("-", "_")
-            hidden = name in HIDDEN or (is_private and name not in HARMLESS)
-        start = flag[0] if flag else ""
-        value = word[len(start) :]
-        value = "..." if hidden and value else _without_folders(value)
-        if start or not hidden or shown[-1] != "...":
-            shown.append(start + value)
-        if is_private and i and value:  # python train.py, and no more without a flag before it
-            hidden = True
-    return shlex.join(shown)
-
-
-def _without_folders(word: str) -> str:
-    """A path that may tell whose machine it is of, as its last name."""
-    if not re.search(r"(^|[^\w.-])[/~]|\.\.|^[A-Za-z]:|\\|(^|/)(home|Users)/", word):
-        return word
-    *above, name = [part for part in re.split(r"[/\\]", word) if part] or ["..."]
-    is_home = name.startswith(("~", "..")) or above[-1:] in (["home"], ["Users"])
-    return "..." if is_home or name == Path.home().name else name
+def command_of(facts: dict, is_private: bool) -> str:
+    """The command that made a checkpoint, from its settings, without what people wrote, their files
+    and folders; of a private one without any name. Empty where it cannot be told."""
+    script, settings = facts.get("script"), facts.get("settings")
+    if script not in SCRIPTS or not isinstance(settings, dict):
+        line = facts.get("command")  # of an older one, as it was typed
+        is_shown = isinstance(line, str) and not is_private and not FOLDER.search(line)
+        return line if is_shown else ""
+    words, told = ["python", script], WORDS if is_private else WORDS | NAMES
+    for name, value in settings.items():
+        if name in OF_A_SITTING:
+            continue
+        if type(value) is bool and name != "tie_embeddings":  # which is None by default
+            words.append(f"--{name}" if value else f"--no_{name}")
+        elif type(value) in (bool, int, float) or (type(value) is str and name in told):
+            words += [f"--{name}", public_name(str(value)) if name == "init_from" else str(value)]
+    return shlex.join(words)

@@ -196,7 +196,7 @@ def race_ours(config: TrainConfig, budget: str, target: float) -> dict:
     with tempfile.TemporaryDirectory() as out_dir:
         config = replace(config, time_budget=budget, out_dir=Path(out_dir), run_name="race-")
         t0 = time.monotonic()
-        train(config, "bench.py race")
+        train(config, "bench.py")
         seconds = time.monotonic() - t0
         rows = [r for r in read_metrics(RunFiles(Path(out_dir), "race-")) if "val_loss" in r]
     reached = next((r["seconds"] for r in rows if r["val_loss"] <= target), None)

@@ -1,9 +1,9 @@
 """Checkpoints: the only torch.save and torch.load. Written whole, read without pickle.
 
 <run><step>.pt and <run>-best.pt hold weights, model config, template, step, metrics, the data's
-hash and the command. <run>-resume.pt also holds optimizers and random states; the one before it
-is kept as <run>-resume-previous.pt until the run is done. A run that trains adapters (LoRA) saves
-these alone, with the name and the hash of their base.
+hash, the script that trained it and its settings. <run>-resume.pt also holds optimizers and random
+states; the one before it is kept as <run>-resume-previous.pt until the run is done. A run that
+trains adapters (LoRA) saves these alone, with the name and the hash of their base.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch.torch_version import TorchVersion
 from jojo.files import whole_file
 from jojo.models import lora, weights
 from jojo.models.active_vocabulary import ActiveEmbedding, ActiveHead
+from jojo.models.names import nearby
 from model import GPT, GPTConfig
 from tokenizer import VOCABULARY
 
@@ -49,6 +51,11 @@ def load(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> d
     """Read one of our checkpoints; ValueError says what is wrong with the file."""
     content = read(path, device, mmap)
     if isinstance(content, dict) and content.get("format") == FORMAT:
+        if (used := content.get("tokenizer", VOCABULARY)) != VOCABULARY:
+            raise ValueError(
+                f"{path} was trained with the tokenizer {used}, this Jojo has {VOCABULARY}: open "
+                "it with the Jojo that trained it"
+            )
         return content
     if is_older(content):
         raise ValueError(
@@ -64,9 +71,9 @@ def read(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> o
     """What any program wrote with torch.save, read with `weights_only`; ValueError as `load`."""
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"checkpoint {path} does not exist{_others(path.parent)}")
+        raise ValueError(f"checkpoint {path} does not exist{nearby(path.parent, path.name)}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a checkpoint file{_others(path)}")
+        raise ValueError(f"{path} is a folder, not a checkpoint file{nearby(path)}")
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
@@ -92,14 +99,6 @@ def is_older(content: object) -> bool:
     return "model_args" in content or (isinstance(config, dict) and "model" in config)
 
 
-def _others(folder: Path) -> str:
-    found = sorted(folder.glob("*.pt"), key=os.path.getmtime) if folder.is_dir() else []
-    found = [p for p in found if "-resume" not in p.name]
-    if not found:
-        return ": train one first, e.g. make chat"
-    return f": there is {', '.join(str(p) for p in found[-5:])}"
-
-
 def export_state(model: GPT) -> dict[str, torch.Tensor]:
     """The weights of `model` under their plain names, the active vocabulary written out."""
     state = lora.merged_state(model) if lora.is_adapted(model) else dict(model.state_dict())
@@ -115,7 +114,7 @@ def export_state(model: GPT) -> dict[str, torch.Tensor]:
 def model_content(
     model: GPT, *, template: str, base: dict[str, str] | None = None, **facts
 ) -> dict:
-    """What a checkpoint holds; `facts`: step, metrics, data_hash, command: plain values.
+    """What a checkpoint holds; `facts`: step, metrics, data_hash and more: plain values.
 
     With `base` ({"source", "hash"}) it holds the adapters of `model` alone.
     """
@@ -153,7 +152,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
 def config_of(content: dict, path: Path) -> GPTConfig:
     """The shape of the model in a checkpoint, or of the base of an adapter."""
     if "optimizers" in content:
-        raise ValueError(f"{path} is for --resume alone{_others(Path(path).parent)}")
+        raise ValueError(f"{path} is for --resume alone{nearby(Path(path).parent)}")
     if "config" not in content:
         raise ValueError(f"{path} is no whole checkpoint: it lacks config")
     try:
@@ -179,6 +178,24 @@ def load_weights(model: GPT, state: dict[str, torch.Tensor], path: Path) -> None
     model.fill_tables()
 
 
+def runs(out_dir: Path) -> list[str]:
+    """Names of the runs that have a model, the newest last, by the names of the files alone.
+
+    run11000.pt counts as of "run1" where a run1.jsonl is, else as of "run".
+    """
+    logged = {path.stem for path in out_dir.glob("*.jsonl")}
+    found = []
+    for path in sorted(out_dir.glob("*.pt"), key=os.path.getmtime, reverse=True):
+        name = path.stem
+        if named := re.fullmatch(r"(.+?)(?:-best|([1-9]\d*))", name):
+            shorter = [name[:end] for end in range(len(name) - 1, named.end(1), -1)]
+            name = next((n for n in shorter if named[2] and n in logged), named[1])
+        elif name not in logged:  # no run leaves it
+            continue
+        found.append(name)
+    return list(dict.fromkeys(found))[::-1]
+
+
 class RunFiles:
     """The files of one training run, named in one place."""
 
@@ -195,21 +212,25 @@ class RunFiles:
     def milestone(self, step: int) -> Path:
         return self.out_dir / f"{self.run_name}{step}.pt"
 
-    def milestones(self) -> list[Path]:
-        """Checkpoints of this run, by step; run11000.pt may be of "run" or of "run1"."""
+    def milestones(self) -> Iterator[Path]:
+        """Checkpoints of this run, the newest first. Each is opened when it is asked for, as
+        run11000.pt may be of "run" or of "run1"."""
+        return (path for _, path in reversed(self._numbered()) if self.is_ours(path))
+
+    def _numbered(self) -> list[tuple[int, Path]]:
+        """(step, path) of what is named like a checkpoint of this run, by step."""
         pattern = re.compile(re.escape(self.run_name) + r"(\d+)\.pt")
-        found = [(m, p) for p in self.out_dir.glob("*.pt") if (m := pattern.fullmatch(p.name))]
-        ours = [(int(m[1]), p) for m, p in found if self.is_ours(p)]
-        return [p for _, p in sorted(ours)]
+        found = [(pattern.fullmatch(path.name), path) for path in self.out_dir.glob("*.pt")]
+        return sorted((int(named[1]), path) for named, path in found if named)
 
     def check_free(self, max_iters: int, save_interval: int) -> None:
-        """ValueError if a checkpoint to be written is one of another run (run1 and run).
+        """ValueError if a checkpoint to be written is there and of another run (run1 and run).
 
         A `save_interval` of 1 also stands for a run that may end at any step.
         """
-        for step in {max_iters, *range(save_interval, max_iters, save_interval)}:
-            path = self.milestone(step)
-            if path.exists() and not self.is_ours(path):
+        for step, path in self._numbered():
+            is_due = step == max_iters or (0 < step < max_iters and step % save_interval == 0)
+            if is_due and not self.is_ours(path):
                 raise ValueError(f"{path} is of another run: choose another --run_name")
 
     def check_not_of(self, base: Path) -> None:

@@ -44,13 +44,13 @@ def check_name(source: str) -> None:
     if source in NAMES or source in NAMES.values() or path.is_dir():
         return
     if path.suffix in FILE_ENDINGS or path.is_absolute() or source.startswith((".", "~")):
-        raise ValueError(f"model {path} does not exist{_nearby(path)}")
+        raise ValueError(f"model {path} does not exist{nearby(path.parent, path.name)}")
     if not HUB_ID.fullmatch(source):
         near = difflib.get_close_matches(source, NAMES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown model {source!r}{hint}: {_known_names()}")
     if path.parent.is_dir():  # models/chat is rather a slip than somebody called models
-        raise ValueError(f"{path} does not exist{_nearby(path)}; {_known_names()}")
+        raise ValueError(f"{path} does not exist{nearby(path.parent, path.name)}; {_known_names()}")
 
 
 def path_of(source: str) -> Path:
@@ -62,13 +62,14 @@ def _known_names() -> str:
     return f"give {names}, owner/name of a gpt2 or qwen3 model, a folder with one, or a checkpoint"
 
 
-def _nearby(path: Path) -> str:
-    """The checkpoints beside a place where there is none: the one that was meant, or the newest."""
-    found = sorted(path.parent.glob("*.pt"), key=os.path.getmtime) if path.parent.is_dir() else []
-    found = [p for p in found if "-resume" not in p.name]
-    near = difflib.get_close_matches(path.name, [p.name for p in found], n=1, cutoff=0.75)
+def nearby(folder: Path, name: str = "") -> str:
+    """The checkpoints of a folder that has none of this name: the one that was meant, or the
+    newest."""
+    found = [p for p in folder.glob("*.pt") if "-resume" not in p.name]
+    near = difflib.get_close_matches(name, [p.name for p in found], n=1, cutoff=0.75)
     if near:
-        return f": there is {path.parent / near[0]}, did you mean that?"
+        return f": there is {folder / near[0]}, did you mean that?"
     if found:
-        return f": there is {', '.join(str(p) for p in found[-5:])}"
-    return ": train one first, e.g. make chat" if path.suffix == ".pt" else ""
+        newest = sorted(found, key=os.path.getmtime)[-5:]
+        return f": there is {', '.join(map(str, newest))}"
+    return ": train one first, e.g. make chat" if name.endswith(".pt") or not name else ""

@@ -6,7 +6,7 @@
     facts = public_facts(facts)             # what of them a published file may hold
 
 A checkpoint stays with who made it and keeps the names of its dataset and its base. What is
-published is made of `stages_of`, `public_facts` and `public_command`: they tell no folder of this
+published goes through `stages_of` and jojo/export/publish.py: they tell no folder of this
 machine, no file that was learned from, and where people's own files were learned from, or nobody
 knows what was, no name that somebody gave: those of datasets, runs and checkpoints hold people's.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jojo.data.bins import Manifest, manifest_path
-from jojo.data.own.recipe import RECIPE as OWN
+from jojo.data.contract import private_of
 from jojo.files import is_plain_name
 from jojo.models import checkpoint
 from jojo.models.names import FILE_ENDINGS, HUB_ID, HUB_IDS, NAMES
@@ -55,22 +55,24 @@ class Stage:
     @property
     def is_own(self) -> bool:
         """Whether it learned from files of whoever trained it."""
-        return OWN.licence in self.licence
+        return private_of(self.data or {}) is True
 
     @property
     def is_private(self) -> bool:
         """Whether names that somebody gave are to be kept back: what it learned from is somebody's
         own, or not known."""
-        return self.is_own or not (self.licence or HUB_ID.fullmatch(self.source or ""))
+        told = private_of(self.data or {})
+        return told if told is not None else not HUB_ID.fullmatch(self.source or "")
 
 
 def of_data(manifest: Manifest) -> dict:
     """What is worth telling of a dataset; of people's own files their hashes, not their names."""
-    own = OWN.licence in manifest.licence or not manifest.licence
+    own = manifest.private is not False
     quality = manifest.notes.get("quality") or {}
     return {
         "name": "" if own else manifest.name,
         "licence": manifest.licence,
+        "private": manifest.private,
         "sources": [_nameless(s) if own else s for s in manifest.sources],
         "template": manifest.template,
         "languages": quality.get("figures", {}).get("languages", {}),

@@ -1,6 +1,6 @@
 """What train_chatbot.py does: own texts and conversations -> a dataset -> one trained file.
 
-    code = make(config, command)    # config: ChatbotConfig
+    code = make(config)    # config: ChatbotConfig
     talk(config)
 
 Writes data/chatbot-<name>-train.bin, -val.bin, .json and, while the run goes on, its usual files
@@ -15,6 +15,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ BY_HEART_EPOCHS = 10
 DIALOGUES = ("dialogue", "names")  # kinds of files that may be meant as text: plays, interviews
 
 
-def make(config: ChatbotConfig, command: str) -> int:
+def make(config: ChatbotConfig) -> int:
     """Prepare, train and leave one file; returns the exit code."""
     config.check_files()
     files = checkpoint.RunFiles(config.save_path.parent, config.save_path.stem)
@@ -67,7 +68,7 @@ def make(config: ChatbotConfig, command: str) -> int:
     settings = settings_for(config, data.dataset, context)
     for warning in warnings(config, data, settings):
         say(f"warning: {warning}")
-    if code := train(settings, command, closing=False):
+    if code := train(settings, "train_chatbot.py", config, closing=False):
         return code
     say(settle(files, config.save_path))
     return 0
@@ -110,7 +111,7 @@ def check_source(config: ChatbotConfig) -> None:
 def is_done(config: ChatbotConfig, files: checkpoint.RunFiles) -> bool:
     """Whether nothing is left to train; ValueError where the person has to say what is meant."""
     path = config.save_path
-    for step_file in (*files.milestones()[-1:], files.best):
+    for step_file in (*islice(files.milestones(), 1), files.best):
         check_ours(step_file, config.training())
     unfinished = files.unfinished()
     if config.overwrite and config.has_data:
@@ -310,12 +311,12 @@ def settle(files: checkpoint.RunFiles, path: Path) -> str | None:
     Returns what to say, or None where no such run is. The file that stays is moved last: killed in
     between, the next call ends the same.
     """
-    steps = files.milestones()
+    steps = list(files.milestones())
     best = [files.best] if files.best.exists() else []
     if not steps and not best:
         return None
     train_hash, val_hash = checkpoint.load((best + steps)[0])["data_hash"].split("-")
-    keep = best[0] if best and (train_hash != val_hash or not steps) else steps[-1]
+    keep = best[0] if best and (train_hash != val_hash or not steps) else steps[0]
     content = checkpoint.load(keep)
     for other in best + steps:
         if other != keep:

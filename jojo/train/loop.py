@@ -34,11 +34,11 @@ class Loop:
         self,
         trainer: Trainer,
         files: checkpoint.RunFiles,
-        command: str,
+        made_by: dict,
         began: float,
         closing: bool = True,
     ):
-        self.trainer, self.files, self.command, self.began = trainer, files, command, began
+        self.trainer, self.files, self.made_by, self.began = trainer, files, made_by, began
         self.closing = closing
         c = trainer.config
         self.made_from = made_from(trainer)
@@ -135,7 +135,7 @@ class Loop:
             data_hash=t.data.manifest.hash,
             data=provenance.of_data(t.data.manifest),
             made_from=self.made_from,
-            command=self.command,
+            **self.made_by,
             train_config=t.config.settings() | resolved,
         )
 

@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from jojo.command import say
@@ -17,14 +18,36 @@ from jojo.train.plan import describe, make_plan
 from jojo.train.trainer import Trainer
 
 
-def train(config: TrainConfig, command: str, closing: bool = True) -> int:
+def train(
+    config: TrainConfig, script: str, asked: object | None = None, closing: bool = True
+) -> int:
     """Run or resume a training run; returns the exit code.
 
-    Without `closing` the files are not named at the end: the caller will rename them.
+    `script` and `asked`, its settings (by default `config`), are noted in the checkpoints. Without
+    `closing` the files are not named at the end: the caller will rename them.
     """
     files = checkpoint.RunFiles(config.out_dir, config.run)
+    made_by = {"script": script, "settings": given(asked or config)}
     with held(files):
-        return _train(config, files, command, closing)
+        return _train(config, files, made_by, closing)
+
+
+def given(config: object) -> dict:
+    """The settings that differ from their defaults, as plain values."""
+    found = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            found |= given(value)
+        elif value != field.default:
+            found[field.name] = _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @contextmanager
@@ -50,7 +73,7 @@ def held(files: checkpoint.RunFiles) -> Iterator[None]:
         lock.release()
 
 
-def _train(config: TrainConfig, files: checkpoint.RunFiles, command: str, closing: bool) -> int:
+def _train(config: TrainConfig, files: checkpoint.RunFiles, made_by: dict, closing: bool) -> int:
     if (done := check_earlier_run(config, files)) is not None:
         return done
     began = time.monotonic()
@@ -70,7 +93,7 @@ def _train(config: TrainConfig, files: checkpoint.RunFiles, command: str, closin
         trainer.startup = time.monotonic() - began
         if config.overwrite:
             files.remove_all()
-    loop = Loop(trainer, files, command, began - trainer.elapsed, closing)
+    loop = Loop(trainer, files, made_by, began - trainer.elapsed, closing)
     return loop.run()
 
 
@@ -83,7 +106,7 @@ def check_earlier_run(
     """
     if config.overwrite:
         return None
-    last = files.milestones()[-1:]
+    last = next(files.milestones(), None)
     if files.unfinished():
         if not config.resume:
             raise ValueError(
@@ -91,12 +114,12 @@ def check_earlier_run(
                 f"--overwrite to start anew, or choose another {flag}"
             )
     elif last and config.resume:
-        path = shlex.quote(str(last[0]))
+        path = shlex.quote(str(last))
         say(f"run {config.run!r} is done: python gen.py {path} --interactive")
         return 0
     elif last:
         raise ValueError(
-            f"run {config.run!r} is done ({last[0]}): add --overwrite to train anew, or "
+            f"run {config.run!r} is done ({last}): add --overwrite to train anew, or "
             f"choose another {flag}"
         )
     return None

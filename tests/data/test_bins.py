@@ -80,6 +80,51 @@ def test_the_manifest_holds_the_facts(prepared):
     assert facts["created"]
 
 
+OLD = {  # as Jojo wrote it before privacy was a field
+    "name": "tiny",
+    "template": "chatml",
+    "tokenizer": tokenizer.VOCABULARY,
+    "tokens": {"train": 0, "val": 0},
+    "conversations": {"train": 20, "val": 1},
+    "bytes": {"train": 0, "val": 0},
+    "sha256": {"train": "", "val": ""},
+    "records_in": 22,
+    "dropped": {"empty": 1},
+    "sources": ["here"],
+    "licence": "MIT",
+    "seed": 7,
+    "created": "2025-01-01T00:00:00Z",
+    "notes": {"val_fraction": 0.05},
+}
+
+
+@pytest.mark.parametrize(
+    ("licence", "private"),
+    [
+        *(("MIT", False), ("none stated", False), ("", None)),
+        *(("as the files that were read", True), ("MIT + as the files that were read", True)),
+    ],
+)
+def test_an_older_manifest_is_opened_and_tells_by_its_licence_if_it_is_private(
+    licence, private, prepared
+):
+    new = json.loads((prepared / "tiny.json").read_text())
+    sizes = {name: new[name] for name in ("tokens", "bytes", "sha256")}
+    old = OLD | sizes | {"licence": licence}
+    (prepared / "tiny.json").write_text(json.dumps(old))
+    manifest = open_dataset("tiny", prepared).manifest
+    assert (manifest.private, manifest.seed, manifest.hash[:9]) == (
+        *(private, 7),
+        new["sha256"]["train"][:9],
+    )
+
+
+def test_privacy_is_a_field_and_the_licence_does_not_count_beside_it(prepared):
+    for private, licence in ((True, "MIT"), (False, "as the files that were read")):
+        edit_manifest(prepared, private=private, licence=licence)
+        assert open_dataset("tiny", prepared).manifest.private is private
+
+
 def test_the_hash_names_the_tokens(prepared, tmp_path):
     before = open_dataset("tiny", prepared).manifest.hash
     assert open_dataset("tiny", prepared).manifest.hash == before

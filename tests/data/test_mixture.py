@@ -118,10 +118,18 @@ def test_a_mixture_has_the_shares_asked_for_in_whole_conversations(written, tmp_
     )
     assert adds_up(manifest)
     assert (manifest.dropped, manifest.licence) == ({}, "MIT + CC BY 4.0")
+    assert manifest.private is False
     assert {"about cats", "about dogs"} < set(manifest.sources)
     report = capsys.readouterr().err
     assert "75.0%   75.0%" in report
     assert f"{manifest.records_in:,} records in" in report
+
+
+@pytest.mark.parametrize("licence", ["as the files that were read", ""])
+def test_a_mixture_with_a_private_part_is_private(licence, written, tmp_path):
+    written("cats"), written("dogs", licence=licence)
+    assert mix(["cats", "dogs"], None, "both", tmp_path).private is True
+    assert open_dataset("both", tmp_path).manifest.private is True
 
 
 def test_it_is_shuffled_and_a_pure_function_of_the_seed(written, tmp_path):

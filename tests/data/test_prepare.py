@@ -77,7 +77,7 @@ def test_every_record_is_accounted_for(tmp_path: Path, capsys) -> None:
         dropped[reason.split(",")[0]] += n
     assert dropped == {"exact duplicate": 50, "near duplicate": 2}
     saved = json.loads((tmp_path / "toy.json").read_text())
-    assert saved["licence"] == "MIT"
+    assert (saved["licence"], saved["private"]) == ("MIT", False)
     assert saved["sources"] == ["https://example.com/toy"]
     assert "50  dropped: exact duplicate" in capsys.readouterr().err
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,17 @@ from huggingface_hub import ModelCard, constants
 
 from jojo.chat.config import SamplingOptions
 from jojo.chat.sampling import generate
+from jojo.command import parse
 from jojo.data.bins import DatasetWriter, manifest_path, open_dataset
 from jojo.data.own.recipe import RECIPE as OWN
 from jojo.export.card import OPENINGS, SAMPLE_TOKENS, card, licence_of
 from jojo.export.hf_folder import save_folder
 from jojo.export.proof import Check
-from jojo.export.publish import public_command
+from jojo.export.publish import command_of
 from jojo.models import checkpoint, hf, pretrained, provenance
 from jojo.text.template import encode_batch, encode_prompt, render
 from jojo.train.config import TrainConfig
-from jojo.train.run import train
+from jojo.train.run import given, train
 from tokenizer import decode
 
 FOLDER = ["config.json", "model.safetensors", "tokenizer.json"]
@@ -67,7 +69,8 @@ def test_the_card_of_a_chat_model(small):
         "metrics": metrics,
         "step": 5000,
         "train_config": {"loss_on": "assistant"},
-        "command": "python train.py config/laptop.toml --dataset talks",
+        "script": "train.py",
+        "settings": {"dataset": "talks", "max_iters": 5000, "compile": False},
     }
     model = small(tie_embeddings=False)
     text, meta = written(model, facts, source="models/chat5000.pt")
@@ -92,7 +95,7 @@ def test_the_card_of_a_chat_model(small):
     assert "from `https://x.org/a`" in section(text, "Data")
     made = section(text, "How it was made")
     assert "Exported from `chat5000.pt`" in made
-    assert facts["command"] in made
+    assert "python train.py --dataset talks --max_iters 5000 --no_compile\n" in made
     quoted = section(text, "Template").partition("```\n")[2].partition("\n```")[0]
     said = [{"role": "user", "content": OPENINGS[0]}]
     assert json.loads(quoted).startswith(render(said).removesuffix("<|endoftext|>"))
@@ -251,24 +254,18 @@ SMALL = {"preset": "tiny", "n_layer": 1, "n_head": 1, "n_embd": 16, "n_inner": 1
 RUN = {"batch_size": 2, "max_iters": 2, "compile": False, "eval_tokens": 64, "sample_interval": 0}
 
 
-def trained(data_dir: Path, out_dir: Path, dataset: str, command: str = "", **changes) -> Path:
+def trained(data_dir: Path, out_dir: Path, dataset: str, **changes) -> Path:
     changes = {"dataset": dataset, "data_dir": data_dir, "out_dir": out_dir, **RUN, **changes}
     config = TrainConfig(**changes)
-    assert train(config, command) == 0
+    assert train(config, "train.py") == 0
     return out_dir / f"{config.run}2.pt"
 
 
 def test_own_files_are_not_named(tmp_path, capsys):
     data_dir = own_dataset(tmp_path / "home" / "Bob" / "data")
-    command = shlex.join(
-        [
-            *("python", "train.py", "Anna.toml", "--dataset", "mum-chats", "--run_name=Bobs-bot"),
-            *("--me", "Bob", "--data_path", "WhatsApp Chat with Bob.zip", "Anna/"),
-            *("--system=You are Bob", "--out_dir", str(tmp_path), "--max_iters", "2"),
-        ]
-    )
     where = tmp_path / "home" / "m"
-    path = trained(data_dir, where, "mum-chats", command, run_name="Bobs-bot", **SMALL)
+    named = {"me": "Bob", "data_path": (Path("WhatsApp Chat with Bob.zip"), Path("Anna"))}
+    path = trained(data_dir, where, "mum-chats", run_name="Bobs-bot", **named, **SMALL)
     model, facts = pretrained.load_model(str(path))
     text, meta = written(model, facts, data_dir=data_dir, source=str(path), name="bot")
     save_folder(model, tmp_path / "bot", "chatml", facts)
@@ -284,15 +281,17 @@ def test_own_files_are_not_named(tmp_path, capsys):
     assert meta.license == "unknown"
     made = section(text, "How it was made")
     assert "Exported from a checkpoint," in made
-    assert "\npython train.py ... --dataset ... --run_name=... --me ..." in made
-    assert "--max_iters 2\n" in made
+    assert "names and files in it are left out" in made
+    assert "\npython train.py --preset tiny --n_layer 1 " in made
+    assert " --max_iters 2 " in made
+    facts |= {"command": "python train.py --dataset mum-chats", "script": None}  # an older one
+    assert "train.py" not in written(model, facts, source=str(path))[0]
 
 
 def test_own_files_below_a_public_dataset_are_not_named(tiny_dataset, tmp_path):
     data_dir, base = own_dataset(tiny_dataset()), tmp_path / "m"
     first = trained(data_dir, base, "mum-chats", run_name="Bob", **SMALL)
-    command = "python train.py --dataset tiny --run_name after-Bob --init_from m/Bob2.pt"
-    second = trained(data_dir, base, "tiny", command, init_from=str(first), run_name="after-Bob")
+    second = trained(data_dir, base, "tiny", init_from=str(first), run_name="after-Bob")
     model, facts = pretrained.load_model(str(second))
     save_folder(model, tmp_path / "bot", "chatml", facts)
     text, _ = written(model, facts, source=str(second))
@@ -307,14 +306,13 @@ def test_own_files_below_a_public_dataset_are_not_named(tiny_dataset, tmp_path):
 
 
 def test_public_names_are_kept(tiny_dataset, tmp_path):
-    data_dir, command = tiny_dataset(), "python train.py --dataset tiny --run_name wee"
-    path = trained(data_dir, tmp_path, "tiny", command, run_name="wee", **SMALL)
+    path = trained(tiny_dataset(), tmp_path, "tiny", run_name="wee", **SMALL)
     model, facts = pretrained.load_model(str(path))
     save_folder(model, tmp_path / "out", "chatml", facts)
     assert {"run": "wee", "dataset": "tiny"}.items() <= hf.facts(tmp_path / "out").items()
     made = section(written(model, facts, source=str(path))[0], "How it was made")
     assert "`wee2.pt`" in made
-    assert command in made
+    assert "python train.py --dataset tiny --run_name wee --preset tiny" in made
 
 
 def test_names_of_data_that_is_not_known_are_kept_back(tiny_dataset, small, tmp_path):
@@ -327,7 +325,7 @@ def test_names_of_data_that_is_not_known_are_kept_back(tiny_dataset, small, tmp_
         save_folder(small(), tmp_path / f"out{number}", "chatml", facts)
         text, _ = written(small(), facts, data_dir=data_dir, source="models/Anna5.pt")
         assert "Anna" not in text + (tmp_path / f"out{number}" / "config.json").read_text()
-    assert "--seed 5" in written(small(), gone)[0]
+    assert "--seed 5" not in written(small(), gone)[0]
     known["command"] = "python train.py --dataset tiny"
     text, _ = written(small(), known, data_dir=data_dir, source="models/tiny5.pt")
     assert "Exported from `tiny5.pt`" in text
@@ -343,47 +341,73 @@ def test_own_files_in_a_mixture_are_not_named(tmp_path):
     assert not [word for word in PERSONAL if word in json.dumps(told)]
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("python train.py config/laptop.toml --max_iters 9", None),
-        ("python train.py --init_from openai-community/gpt2 --lora_targets q,k,v,o", None),
-        ("python train.py --init_from 'gpt2-small (124M)' --optimizer=adamw", None),
-        ("python /home/bob/jojo/train.py ~/my.toml", "python train.py my.toml"),
-        ("x --out_dir=/tmp/w/t --save_path ../../bob/x.pt", "x --out_dir=t --save_path x.pt"),
-        ("x --out_dir /home/bob --resume", "x --out_dir ... --resume"),
-        ("x --out_dir ~ --data_dir ~bob --a ..", "x --out_dir ... --data_dir ... --a ..."),
-        (r"x --out_dir 'C:\Users\bob\m' --b 'C:\Users\bob'", "x --out_dir m --b ..."),
-        ("x --a file:///home/bob/y.pt --b home/bob/z.pt", "x --a y.pt --b z.pt"),
-        ("x --a q,/srv/bob/y", "x --a y"),
-        ("x --me 'Bob B' --resume", "x --me ... --resume"),
-        ("x --me=Bob -me Bob --me", "x --me=... -me ... --me"),
-        ("x --system '- You are Bob' '--me is Bob' --a 1", "x --system ... --a 1"),
-        ("x --data-path a.zip Anna/b.zip --seed -1", "x --data-path ... --seed -1"),
-        ("x --conversation_file a --text_file b c", "x --conversation_file ... --text_file ..."),
-        ("x --me 'unclosed", ""),
-    ],
-)
-def test_commands_are_shown_without_people_and_folders(command, expected):
-    assert public_command(command) == (command if expected is None else expected)
+SETTINGS = {
+    "dataset": "talks",
+    "data_path": ["WhatsApp Chat with Bob.zip"],
+    "me": "Anna",
+    "template": "speaker",
+    "data_dir": "/home/bob/data",
+    "out_dir": "C:\\bob",
+    "run_name": "Bobs-bot",
+    "resume": True,
+    "overwrite": True,
+    "init_from": "/home/bob/base.pt",
+    "tie_embeddings": True,
+    "lora_rank": 4,
+    "max_iters": 9,
+    "learning_rate": 0.5,
+    "compile": False,
+    "tensorboard": True,
+    "system": "You are Bob",
+    "of_another_version": "/home/bob",
+    "model": 5,
+}
+NUMBERS = "--tie_embeddings True --lora_rank 4 --max_iters 9 --learning_rate 0.5 --no_compile"
 
 
 @pytest.mark.parametrize(
-    ("command", "expected"),
+    ("is_private", "expected"),
     [
-        ("python train.py config/laptop.toml --max_iters 9", "python train.py ... --max_iters 9"),
-        ("python train.py --resume a.toml --seed=5 b --lora-rank 4 c d", None),
-        ("python convert.py Anna.pt --outfile m/anna.pt", "python convert.py ... --outfile ..."),
+        (True, f"--template speaker {NUMBERS} --tensorboard --model 5"),
         (
-            "x y --dataset a --arch gpt2 --init_from b",
-            "x y --dataset ... --arch gpt2 --init_from ...",
+            False,
+            "--dataset talks --template speaker --run_name Bobs-bot --init_from base.pt "
+            f"{NUMBERS} --tensorboard --model 5",
         ),
-        ("x y --new_flag a --me b --save_path=c", "x y --new_flag ... --me ... --save_path=..."),
     ],
 )
-def test_private_commands_are_shown_without_names(command, expected):
-    expected = expected or "python train.py --resume ... --seed=5 ... --lora-rank 4 ..."
-    assert public_command(command, is_private=True) == expected
+def test_the_command_is_made_of_settings_without_people_and_folders(is_private, expected):
+    facts = {"script": "train.py", "settings": SETTINGS, "command": "python old.py"}
+    assert command_of(facts, is_private) == f"python train.py {expected}"
+
+
+def test_the_command_shown_is_the_one_that_was_given(tmp_path):
+    given_flags = ("--dataset", "chat", "--max_iters", "9", "--no_compile", "--tie_embeddings")
+    given_flags += ("True", "--lora_targets", "q,v", "--init_from", "gpt2", "--lora_rank", "4")
+    given_flags = tuple(f for f in given_flags if f not in ("--tie_embeddings", "True"))
+    for flags in (given_flags, ("--tie_embeddings", "False", "--arch", "gpt2", "--seed", "3")):
+        config = parse(TrainConfig, list(flags), None)
+        facts = {"script": "train.py", "settings": given(config)}
+        again = shlex.split(command_of(facts, is_private=False))
+        assert again[:2] == ["python", "train.py"]
+        found = parse(TrainConfig, again[2:], None)
+        base = "openai-community/gpt2" if config.base else None  # its name on the hub
+        assert found == replace(config, init_from=base)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("/home/bob/x.pt", "~/my.toml", "../../bob/x.pt", "'C:\\Users\\bob'", "C:/bob"),
+        *("file:///home/bob/y.pt", "home/bob/z.pt", "q,/srv/bob/y", "..", "~bob"),
+    ],
+)
+def test_an_older_command_is_shown_whole_or_not_at_all(folder):
+    line = "python train.py config/laptop.toml --device cuda:1 --init_from openai-community/gpt2"
+    assert command_of({"command": line}, is_private=False) == line
+    assert command_of({"command": line}, is_private=True) == ""
+    for flag in (f"--out_dir {folder}", f"--out_dir={folder}"):
+        assert command_of({"command": f"{line} {flag}"}, is_private=False) == ""
 
 
 # ---------------------------------------------------------------- what a checkpoint keeps
@@ -492,7 +516,7 @@ ODD = (
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_texts_stay_texts(odd, small):
     facts = data(odd, name=odd, sources=[odd], languages={odd: 1.0}, sha256={odd: odd})
-    facts |= {"command": f"python train.py --a {shlex.quote(odd)}"}
+    facts |= {"script": "train.py", "settings": {odd: odd, "dataset": odd}}
     facts["made_from"] = [{"source": odd} | data(odd)]
     for files in (FOLDER, [f"{odd}.gguf", "Modelfile"], ["adapter_config.json", odd]):
         text, meta = written(small(), facts, files, name=odd or "x", source=odd)
@@ -535,6 +559,7 @@ def test_replies_cannot_close_their_block(small, monkeypatch):
             "metrics": [],
             "step": "x",
             "command": 7,
+            "script": ["train.py"],
             "train_config": None,
         },
         {"data": {"sources": 5, "tokens": [1], "sha256": {"train": 1}, "licence": 3, "name": 4}},
@@ -543,6 +568,7 @@ def test_replies_cannot_close_their_block(small, monkeypatch):
             "metrics": {"loss": float("nan"), "val_loss": 10**400, "best_val_loss": True},
             "step": 1e99,
         },
+        {"script": "train.py", "settings": {3: "x", "init_from": 3, "run_name": [4]}},
         {"dataset": "../x", "data_hash": "?", "base": {}},
         {"dataset": 4, "data_hash": 3, "base": {"source": None}},
     ],

@@ -10,10 +10,12 @@ import zipfile
 import pytest
 import torch
 
-from jojo.models import checkpoint, lora, pretrained
+from jojo.models import checkpoint, lora, pretrained, provenance
 from jojo.models.active_vocabulary import ActiveHead
-from jojo.models.checkpoint import FORMAT, RunFiles, load, load_model, model_content, save
+from jojo.models.checkpoint import FORMAT, RunFiles, load, load_model, model_content, runs, save
 from jojo.models.weights import hash_of
+from model import GPT, GPTConfig
+from tokenizer import VOCABULARY
 
 SHAPES = [
     {"arch": "jojo"},
@@ -111,6 +113,49 @@ def test_loading_leaves_the_file_alone(saved):
     with torch.no_grad():
         model.wte.weight.zero_()
     assert saved.read_bytes() == before
+
+
+# of earlier versions, and of other ones
+
+
+@torch.inference_mode()
+def test_a_checkpoint_of_the_version_before_is_opened(tmp_path):
+    """As Jojo wrote it when it noted a command, and no tokenizer yet."""
+    config = {"arch": "jojo", "n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 64}
+    config |= {"vocab_size": 97, "n_kv_head": 2, "head_dim": 16, "n_inner": 88, "gelu": "tanh"}
+    config |= {"tie_embeddings": False, "dropout": 0.0, "rope_theta": 10000.0, "norm_eps": 1e-06}
+    model = GPT(GPTConfig(**config))
+    sizes = {"tokens": {"train": 90, "val": 9}, "conversations": {"train": 9, "val": 1}}
+    old = {
+        "format": "jojo-1",
+        "config": config,
+        "template": "chatml",
+        "model": model.state_dict(),
+        "step": 50,
+        "metrics": {"loss": 1.4, "val_loss": None, "best_val_loss": float("inf")},
+        "run": "mum",
+        "dataset": "mum",
+        "data_hash": "aa-bb",
+        "data": {"name": "", "licence": "as the files that were read", **sizes},
+        "made_from": [],
+        "command": "python train.py --data_path 'Chat with Bob.zip'",
+        "train_config": {"loss_on": "all", "optimizer": "muon"},
+    }
+    torch.save(old, tmp_path / "mum50.pt")
+    loaded, facts = load_model(tmp_path / "mum50.pt")
+    assert torch.equal(loaded(IDS), model(IDS))
+    assert next(RunFiles(tmp_path, "mum").milestones()).name == "mum50.pt"
+    (stage,) = provenance.stages_of(facts, None)
+    assert (stage.is_own, stage.is_private) == (True, True)
+
+
+def test_a_checkpoint_of_another_vocabulary_is_refused(saved, complaint):
+    rewrite(saved, tokenizer="gpt2+chatml:0123456789abcdef")
+    said = complaint(load, saved)
+    assert "gpt2+chatml:0123456789abcdef" in said
+    assert VOCABULARY in said
+    rewrite(saved, tokenizer=None)
+    assert load(saved)["step"] == 20
 
 
 # what is no checkpoint
@@ -291,11 +336,11 @@ def touch(folder, *names: str, run: str = "chat") -> None:
         save(folder / name, {"format": FORMAT, "run": run})
 
 
-def test_milestones_are_sorted_by_step_and_only_of_this_run(tmp_path):
+def test_milestones_are_of_this_run_alone_and_the_newest_comes_first(tmp_path):
     touch(tmp_path, "chat1000.pt", "chat500.pt", "chat10000.pt", "chat-best.pt", "chat-resume.pt")
     touch(tmp_path, "chatty2000.pt", "mychat3000.pt", "chat1000.json", "chat.pt", "chat1000.pt.tmp")
     names = [p.name for p in RunFiles(tmp_path, "chat").milestones()]
-    assert names == ["chat500.pt", "chat1000.pt", "chat10000.pt"]
+    assert names == ["chat10000.pt", "chat1000.pt", "chat500.pt"]
 
 
 def test_a_run_whose_name_begins_alike_is_another(tmp_path):
@@ -305,6 +350,28 @@ def test_a_run_whose_name_begins_alike_is_another(tmp_path):
     assert [p.name for p in RunFiles(tmp_path, "run1").milestones()] == ["run11000.pt"]
     with pytest.raises(ValueError, match=r"run11000\.pt is of another run"):
         RunFiles(tmp_path, "run").check_free(11000, 1000)
+
+
+def test_one_of_many_checkpoints_is_opened(tmp_path, monkeypatch, complaint):
+    touch(tmp_path, *(f"chat{step}.pt" for step in range(1, 40)), "chatty50.pt")
+    opened = []
+    monkeypatch.setattr(checkpoint, "load", lambda path: opened.append(path.name) or load(path))
+    files = RunFiles(tmp_path, "chat")
+    assert next(files.milestones()).name == "chat39.pt"
+    files.check_free(45, 10)
+    assert opened == ["chat39.pt", "chat10.pt", "chat20.pt", "chat30.pt"]
+    assert runs(tmp_path) == ["chat", "chatty"]
+    assert "chat39.pt, did you mean" in complaint(load, tmp_path / "chat399.pt")
+    assert len(opened) == 4
+
+
+def test_runs_are_told_by_names(tmp_path):
+    touch(tmp_path, "run-resume.pt", "run-resume-previous.pt", "other.pt", "new.jsonl")
+    assert runs(tmp_path) == []
+    touch(tmp_path, "mine.pt", "mine.jsonl", "run11000.pt", "a.b-best.pt", "gpt2.jsonl", "gpt25.pt")
+    assert sorted(runs(tmp_path)) == ["a.b", "gpt2", "mine", "run"]
+    touch(tmp_path, "run1.jsonl", "run5.pt")
+    assert sorted(runs(tmp_path)) == ["a.b", "gpt2", "mine", "run", "run1"]
 
 
 def test_a_run_name_may_hold_any_characters(tmp_path):

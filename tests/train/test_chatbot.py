@@ -91,7 +91,7 @@ def untrained(monkeypatch) -> list[TrainConfig]:
     """Takes the place of the training, which is not what is tested; the settings it was given."""
     calls: list[TrainConfig] = []
 
-    def train(settings: TrainConfig, command: str, closing: bool) -> int:
+    def train(settings: TrainConfig, script: str, asked: ChatbotConfig, closing: bool) -> int:
         calls.append(settings)
         files = RunFiles(settings.out_dir, settings.run)
         write_run(files, settings.data_dir, steps=(5, 9))
@@ -131,7 +131,7 @@ def names(folder: Path) -> set[str]:
 
 def test_few_conversations_are_all_learned(config, untrained, capsys) -> None:
     c = config(chats=GUIDE, epochs=2.0)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     manifest = open_dataset("chatbot-bot", c.data_dir).manifest
     assert (manifest.template, manifest.conversations["train"]) == ("chatml", 2)
     assert not manifest.holds_out
@@ -148,7 +148,7 @@ def test_few_conversations_are_all_learned(config, untrained, capsys) -> None:
 
 def test_more_conversations_stop_early_by_a_held_out_part(config, untrained) -> None:
     c = config(chats=pairs(60))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     manifest = open_dataset("chatbot-bot", c.data_dir).manifest
     assert sum(manifest.conversations.values()) == 60
     assert 1 <= manifest.conversations["val"] <= 15
@@ -162,16 +162,16 @@ def test_more_conversations_stop_early_by_a_held_out_part(config, untrained) -> 
 
 
 def test_a_share_that_is_asked_for_is_held_out(config, untrained) -> None:
-    assert chatbot.make(config(chats=pairs(8), val_fraction=0.3, patience=7), "test") == 0
+    assert chatbot.make(config(chats=pairs(8), val_fraction=0.3, patience=7)) == 0
     assert untrained[0].patience == 7
     c = config(chats=pairs(40), val_fraction=0.0, overwrite=True)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     assert not open_dataset("chatbot-bot", c.data_dir).manifest.holds_out
 
 
 def test_a_text_alone_is_a_dataset_of_text(config, untrained) -> None:
     c = config(text=sentences(800, 1))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     manifest = open_dataset("chatbot-bot", c.data_dir).manifest
     assert manifest.template == "text"
     assert manifest.conversations["train"] >= 20
@@ -181,7 +181,7 @@ def test_a_text_alone_is_a_dataset_of_text(config, untrained) -> None:
 def test_text_and_conversations_together_are_one_dataset(config, untrained, capsys) -> None:
     text = sentences(800, 1)
     c = config(chats=pairs(40) + pairs(10), text=text)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     dataset = open_dataset("chatbot-bot", c.data_dir)
     m = dataset.manifest
     assert m.template == "chatml"
@@ -205,7 +205,7 @@ ENDS = ("-train.bin", "-val.bin", "-train.txt", "-val.txt")
 
 def test_two_conversations_beside_a_text_are_not_held_out(config, untrained) -> None:
     c = config(chats=GUIDE, text=sentences(800, 1))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     dataset = open_dataset("chatbot-bot", c.data_dir)
     assert not (dataset.ids["val"] == IM_START).any()
     assert (dataset.ids["train"] == IM_START).sum() == 4
@@ -214,7 +214,7 @@ def test_two_conversations_beside_a_text_are_not_held_out(config, untrained) -> 
 
 def test_little_of_both_holds_nothing_out(config, untrained) -> None:
     c = config(chats=GUIDE, text=sentences(20, 1))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     m = open_dataset("chatbot-bot", c.data_dir).manifest
     assert not m.holds_out
     assert m.conversations["train"] == 3
@@ -280,13 +280,13 @@ def test_flags_are_those_of_training_but_for_what_is_decided_here() -> None:
 
 def test_warnings(config, untrained, capsys) -> None:
     c = config(chats=pairs(30), text=sentences(4000, 1), epochs=15.0)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     warnings = [x for x in capsys.readouterr().err.splitlines() if x.startswith("warning: ")]
     assert any("times the tokens of the conversations" in w for w in warnings)
     assert any("--epochs 15" in w and "by heart" in w for w in warnings)
     assert not any("are little" in w for w in warnings)
     c = config(chats=pairs(60), save_path=c.save_path.with_name("other.pt"))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     assert "tokens are little: expect" in capsys.readouterr().err
 
 
@@ -295,15 +295,15 @@ def test_warnings(config, untrained, capsys) -> None:
 
 def test_what_is_trained_asks_before_it_is_trained_anew(config, untrained, complaint, capsys):
     c = config(chats=GUIDE)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     assert names(c.save_path.parent) == {"bot.pt"}
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is trained already" in said
     assert "--overwrite" in said
-    assert chatbot.make(config(chats=GUIDE, resume=True), "test") == 0
-    assert chatbot.make(config(interactive=True), "test") == 0
+    assert chatbot.make(config(chats=GUIDE, resume=True)) == 0
+    assert chatbot.make(config(interactive=True)) == 0
     assert len(untrained) == 1
-    assert chatbot.make(config(chats=GUIDE, overwrite=True), "test") == 0
+    assert chatbot.make(config(chats=GUIDE, overwrite=True)) == 0
     assert len(untrained) == 2
     capsys.readouterr()
 
@@ -312,11 +312,11 @@ def test_what_is_unfinished_asks_how_to_go_on(config, untrained, complaint) -> N
     c = config(chats=GUIDE)
     c.save_path.parent.mkdir()
     c.save_path.with_name("bot-resume.pt").write_bytes(b"")
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is unfinished" in said
     assert "--resume" in said
     assert "--overwrite" in said
-    assert "not trained to the end" in complaint(chatbot.make, config(interactive=True), "test")
+    assert "not trained to the end" in complaint(chatbot.make, config(interactive=True))
     assert not untrained
 
 
@@ -324,7 +324,7 @@ def test_files_of_another_run_are_left_alone(config, untrained, complaint) -> No
     c = config(chats=GUIDE, overwrite=True)
     write_run(RunFiles(c.save_path.parent, "bot"), c.data_dir, (5,), dataset="chitchat")
     before = names(c.save_path.parent)
-    said = complaint(chatbot.make, c, "test")
+    said = complaint(chatbot.make, c)
     assert "is of another run (dataset chitchat): choose another --save_path" in said
     assert names(c.save_path.parent) == before
 
@@ -346,7 +346,7 @@ def test_killed_while_tidying_up_the_next_call_ends_the_same(
             patch.setattr(os, "replace", dying(os.replace, steps_done, done))
             with pytest.raises(SystemExit):
                 chatbot.settle(files, c.save_path)
-        assert chatbot.make(config(interactive=True), "test") == 0
+        assert chatbot.make(config(interactive=True)) == 0
         assert names(c.save_path.parent) == {"bot.pt"}
         assert weight(c.save_path) == wanted
     capsys.readouterr()
@@ -396,7 +396,7 @@ def test_flags_that_make_no_sense(given, expected, complaint) -> None:
 )
 def test_flags_that_do_not_go_with_the_files(given, expected, complaint) -> None:
     config = ChatbotConfig(**({"text_file": (Path("x"),)} | given))
-    assert expected in complaint(chatbot.make, config, "test")
+    assert expected in complaint(chatbot.make, config)
 
 
 def test_the_home_folder_is_understood(tmp_path, monkeypatch) -> None:
@@ -436,7 +436,7 @@ def test_settings_come_from_a_file_too(tmp_path) -> None:
 )
 def test_bad_input_is_one_line(config, complaint, capsys, chats, text, more, expected) -> None:
     c = config(chats=chats, text=text, **more)
-    assert expected in complaint(chatbot.make, c, "test")
+    assert expected in complaint(chatbot.make, c)
     assert names(c.save_path.parent) == set()
     capsys.readouterr()
 
@@ -450,11 +450,11 @@ def test_a_place_that_cannot_be_written_is_told_first(config, untrained, complai
         (tmp_path / "base.pt", "is the --model to start from"),
     ):
         c = config(chats=GUIDE, save_path=place, overwrite=True)
-        assert expected in complaint(chatbot.make, c, "test")
+        assert expected in complaint(chatbot.make, c)
     assert not (tmp_path / "data").exists()
     missing = config(chats=GUIDE)
     missing.conversation_file[0].unlink()
-    assert "chats.json does not exist" in complaint(chatbot.make, missing, "test")
+    assert "chats.json does not exist" in complaint(chatbot.make, missing)
 
 
 def test_ctrl_c_while_preparing_leaves_nothing(config, untrained, monkeypatch) -> None:
@@ -465,14 +465,14 @@ def test_ctrl_c_while_preparing_leaves_nothing(config, untrained, monkeypatch) -
 
     monkeypatch.setattr(chatbot, "mix", stop)
     with pytest.raises(KeyboardInterrupt, match="the same command begins again"):
-        chatbot.make(c, "test")
+        chatbot.make(c)
     assert names(c.data_dir) == set()
 
 
 def test_a_dialogue_as_a_text_is_warned_of(config, untrained, capsys) -> None:
     turns = (f"User: {p['user']}\nBot: {p['bot']}\n" for p in pairs(9))
     c = config(text="".join(turns))
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     assert open_dataset("chatbot-bot", c.data_dir).manifest.template == "text"
     assert "book.txt is a dialogue, learned here as a text" in capsys.readouterr().err
 
@@ -502,30 +502,32 @@ def test_the_guides_commands(kind, base, tmp_path, monkeypatch, capsys) -> None:
     assert names(tmp_path / "models") == {f"trained_model{end}" for end in ends}
     content = checkpoint.load(Path("models/trained_model.pt"))
     assert content["template"] == ("text" if kind == "text" else "chatml")
-    assert content["command"].startswith("python train_chatbot.py --")
+    assert content["script"] == "train_chatbot.py"
+    assert content["settings"]["save_path"] == "models/trained_model.pt"
+    assert content["data"]["private"] is True
 
 
 def test_it_learns_and_adapters_are_small(config, base, capsys) -> None:
     c = config(chats=GUIDE, epochs=60.0, learning_rate=0.02)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     losses = [json.loads(x) for x in c.save_path.with_suffix(".jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in losses if "loss" in row]
     assert losses[-1] < losses[0] / 3
     small = config(chats=GUIDE, lora_rank=2, save_path=c.save_path.with_name("small.pt"))
-    assert chatbot.make(small, "test") == 0
+    assert chatbot.make(small) == 0
     assert small.save_path.stat().st_size < base.stat().st_size / 10
     assert checkpoint.load(small.save_path)["base"]["source"] == str(base.resolve())
     whole = config(
         chats=GUIDE, lora_rank=2, lora_merge=True, save_path=c.save_path.with_name("whole.pt")
     )
-    assert chatbot.make(whole, "test") == 0
+    assert chatbot.make(whole) == 0
     assert "model" in checkpoint.load(whole.save_path)
     assert "saved" in capsys.readouterr().err
 
 
 def test_patience_ends_a_run_that_gets_worse(config, capsys) -> None:
     c = config(chats=pairs(40), epochs=20.0, learning_rate=0.3)
-    assert chatbot.make(c, "test") == 0
+    assert chatbot.make(c) == 0
     assert "stopped early" in capsys.readouterr().err
     metrics = checkpoint.load(c.save_path)["metrics"]
     assert metrics["val_loss"] == metrics["best_val_loss"]

@@ -23,7 +23,7 @@ from jojo.train.trainer import Trainer
 
 def test_a_run_leaves_milestones_best_metrics_and_curves(tiny_dataset, tmp_path):
     config = settings(tiny_dataset(), tmp_path / "m", save_interval=5, eval_interval=4)
-    assert train(config, "python train.py") == 0
+    assert train(config, "train.py") == 0
     found = sorted(p.name for p in (tmp_path / "m").iterdir())
     assert found == [
         *("tiny-best.pt", "tiny.jsonl", "tiny.png"),
@@ -35,7 +35,10 @@ def test_a_run_leaves_milestones_best_metrics_and_curves(tiny_dataset, tmp_path)
     assert rows[0]["loss"] > [r for r in rows if "loss" in r][-1]["loss"] + 0.3
     content = checkpoint.load(tmp_path / "m" / "tiny12.pt")
     assert (content["step"], content["template"], content["dataset"]) == (12, "chatml", "tiny")
-    assert content["command"] == "python train.py"
+    assert content["script"] == "train.py"
+    assert content["settings"]["data_dir"] == str(tmp_path / "data")
+    assert content["settings"]["save_interval"] == 5
+    assert "optimizer" not in content["settings"]  # as it is by default
     assert content["train_config"]["max_iters"] == 12
 
 

@@ -22,7 +22,7 @@ import tyro
 
 from jojo.command import seconds
 from jojo.data import recipes
-from jojo.data.contract import Recipe, Tally
+from jojo.data.contract import OWN_LICENCE, Recipe, Tally, private_of
 from jojo.data.own import transcript
 from jojo.data.own.transcript import ExportOptions
 
@@ -113,8 +113,8 @@ def check_name(name: str, folder: Path) -> None:
 def _is_ours(path: Path) -> bool:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return facts["licence"] == RECIPE.licence and "mixture" not in facts["notes"]
-    except (ValueError, TypeError, KeyError):  # no manifest
+        return private_of(facts) is True and "mixture" not in facts["notes"]
+    except (ValueError, TypeError, KeyError, AttributeError):  # no manifest
         return False
 
 
@@ -272,8 +272,9 @@ class _Reader:
 RECIPE = Recipe(
     name="mine",
     template=template,
-    licence="as the files that were read",
+    licence=OWN_LICENCE,
     sources=(),
+    private=True,
     conversations=conversations,
     near_duplicates=fits_in_memory,
     options=FileOptions,

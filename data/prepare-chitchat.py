@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
@@ -33,6 +33,8 @@ class ChitchatOptions(PrepareOptions):
     conversations: int = 25_000
     """How many conversations to generate."""
 
+    ranges: ClassVar = {"conversations": (1, 1 << 40)}
+
 
 def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversation]:
     from jojo.data.chitchat import table, talk
@@ -42,8 +44,6 @@ def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversati
     if suffix is not None and suffix not in INPUTS[options.source]:
         wanted = " or ".join(INPUTS[options.source].values())
         raise ValueError(f"--source {options.source} reads {wanted}, not {options.input}")
-    if options.conversations < 1:
-        raise ValueError(f"--conversations {options.conversations}: ask for at least 1")
     if options.source != "byu":
         path = options.input if suffix == ".toml" else table.TABLE
         tally.used(path)

@@ -17,16 +17,16 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import tyro
 
 from jojo.command import parse, run, say
-from jojo.files import ROOT
+from jojo.data.contract import DataFolder
 
 
-@dataclass
-class PreviewOptions:
+@dataclass(kw_only=True)
+class PreviewOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
     n: int = 3
@@ -47,16 +47,22 @@ class PreviewOptions:
     """Tokens in a window."""
     html: Path | None = None
     """Write a page for the browser to this file instead."""
-    data_dir: Path = ROOT / "data"
-    """Where the dataset was written."""
+
+    ranges: ClassVar = {
+        "n": (1, 1 << 40),
+        "start": (0, 1 << 40),
+        "seed": (0, 1 << 63),
+        "block_size": (1, 1 << 40),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed is not None and self.start is not None and not self.windows:
+            raise ValueError("--start picks by number and --seed draws: give one of them")
 
 
 def command() -> int:
     options = parse(PreviewOptions, None, __doc__)
-    if wrong := wrong_usage(options):
-        say(f"error: {wrong}")
-        return 2
-
     from jojo.data.bins import open_dataset
     from jojo.data.inspect.preview import audit
 
@@ -95,20 +101,6 @@ def show(options: PreviewOptions, found, shown: list) -> None:
     for passage in shown:
         print(as_text(passage, colour, options.ids))
     print("\n".join(found.lines()))
-
-
-def wrong_usage(options: PreviewOptions) -> str | None:
-    if options.n < 1:
-        return f"--n {options.n} must be 1 or more"
-    if options.start is not None and options.start < 0:
-        return f"--start {options.start} must be 0 or more"
-    if options.seed is not None and options.seed < 0:
-        return f"--seed {options.seed} must be 0 or more"
-    if options.seed is not None and options.start is not None and not options.windows:
-        return "--start picks by number and --seed draws: give one of them"
-    if options.block_size < 1:
-        return f"--block_size {options.block_size} must be 1 or more"
-    return None
 
 
 if __name__ == "__main__":

@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import tyro
 
-from jojo.command import parse, run, say
-from jojo.files import ROOT
+from jojo.command import parse, run
+from jojo.data.contract import DataFolder
 
 
-@dataclass
-class ReportOptions:
+@dataclass(kw_only=True)
+class ReportOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
-    data_dir: Path = ROOT / "data"
-    """Where it was written."""
     sample: int = 20_000
     """Look at this many conversations at most."""
     examples: int = 3
@@ -33,14 +31,11 @@ class ReportOptions:
     json: bool = False
     """Print JSON instead of text."""
 
+    ranges: ClassVar = {"sample": (1, 1 << 40), "examples": (0, 1 << 40)}
+
 
 def command() -> int:
     options = parse(ReportOptions, None, __doc__)
-    for name, value, least in (("sample", options.sample, 1), ("examples", options.examples, 0)):
-        if value < least:
-            say(f"error: --{name} {value} must be {least} or more")
-            return 2
-
     from jojo.data.bins import open_dataset
     from jojo.data.inspect.quality import examine_dataset
 

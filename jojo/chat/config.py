@@ -1,4 +1,4 @@
-"""Settings of sampling, gen.py and interact.py."""
+"""Settings of sampling, gen.py and interact.py, and what other commands share with them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from jojo.command import check_ranges, check_seed
+from jojo.command import Options, check_seed
 from jojo.files import ROOT, is_plain_name
 
 
 @dataclass(kw_only=True)
-class SamplingOptions:
+class SamplingOptions(Options):
     temp: float = 0.7
     """Temperature: 0 always takes the likeliest token."""
     top_k: int = 0
@@ -27,25 +27,53 @@ class SamplingOptions:
     max_tokens: int = 256
     """Longest reply, in tokens."""
 
-    def __post_init__(self) -> None:
-        limits = {
-            "temp": (0.0, 100.0),
-            "top_k": (0, 1 << 30),
-            "top_p": (1e-9, 1.0),
-            "min_p": (0.0, 1.0),
-            "repetition_penalty": (0.01, 100.0),
-            "max_tokens": (1, 1 << 30),
-        }
-        check_ranges(self, limits)
+    ranges: ClassVar = {
+        "temp": (0.0, 100.0),
+        "top_k": (0, 1 << 30),
+        "top_p": (1e-9, 1.0),
+        "min_p": (0.0, 1.0),
+        "repetition_penalty": (0.01, 100.0),
+        "max_tokens": (1, 1 << 30),
+    }
 
 
 @dataclass(kw_only=True)
-class GenConfig(SamplingOptions):
+class DeviceOption(Options):
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(kw_only=True)
+class BaseOption(Options):
+    base: str | None = None
+    """The model an adapter was trained on, if it is not found."""
+
+
+@dataclass(kw_only=True)
+class ModelsFolder(Options):
+    out_dir: Path = ROOT / "models"
+    """Where the checkpoints are."""
+
+
+@dataclass(kw_only=True)
+class TalkOptions(DeviceOption, BaseOption, SamplingOptions):
+    """What gen.py and interact.py share."""
+
+    seed: int | None = None
+    """Same seed, same replies; without one every run differs."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto takes the fastest."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seed(self.seed)
+
+
+@dataclass(kw_only=True)
+class GenConfig(TalkOptions):
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A checkpoint of train.py, e.g. models/chat5000.pt, an adapter, a Hugging Face folder, or a
     name: gpt2, gpt2-medium, owner/name."""
-    base: str | None = None
-    """The model an adapter was trained on, where it is not found."""
     prompt: str | None = None
     """What to say to a chat model, or what a text model continues."""
     prompt_file: Path | None = None
@@ -60,20 +88,23 @@ class GenConfig(SamplingOptions):
     """Go on past the end of the reply, up to --max_tokens."""
     num_samples: int = 1
     """Replies to draw, all at once."""
-    seed: int | None = None
-    """Same seed, same text; without one every run differs."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the weights; auto takes the fastest."""
     output: Path | None = None
     """Also write the text to this file."""
     verbose: bool = False
     """Say what is loaded and how fast it goes."""
 
+    ranges: ClassVar = {"num_samples": (1, 1 << 30)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prompt is not None and self.prompt_file is not None:
+            raise ValueError("--prompt and --prompt_file exclude each other: give one")
+        if self.interactive and self.num_samples > 1:
+            raise ValueError("--interactive has one reply at a time: leave out --num_samples")
+
 
 @dataclass(kw_only=True)
-class InteractConfig(SamplingOptions):
+class InteractConfig(ModelsFolder, TalkOptions):
     temp: Annotated[float, tyro.conf.arg(aliases=["--temperature"])] = SamplingOptions.temp
     """Temperature: 0 always takes the likeliest token."""
     max_tokens: Annotated[int, tyro.conf.arg(aliases=["--max_length"])] = SamplingOptions.max_tokens
@@ -84,30 +115,17 @@ class InteractConfig(SamplingOptions):
     """How many exchanges before the last message the model reads; fewer where the context ends."""
     no_sample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Always take the likeliest token, whatever the temperature."""
-    seed: int | None = None
-    """Same seed, same replies; without one every talk differs."""
     no_info: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the conversation alone."""
-    out_dir: Path = ROOT / "models"
-    """Where the checkpoints are."""
-    base: str | None = None
-    """The model an adapter was trained on, where it is not found."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the weights; auto takes the fastest."""
 
-    # where an option has two names; errors say both
-    flags: ClassVar[dict[str, str]] = {
+    ranges: ClassVar = {"max_history": (1, 1 << 40)}
+    flags: ClassVar = {
         "temp": "--temperature (--temp)",
         "max_tokens": "--max_length (--max_tokens)",
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_seed(self.seed)
-        if self.max_history < 1:
-            raise ValueError(f"--max_history {self.max_history} must be 1 or more")
         if not is_plain_name(self.run_name):
             raise ValueError(f"--run_name {self.run_name!r} must be a plain file name")
 

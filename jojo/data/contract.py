@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from jojo.command import Options
 from jojo.files import ROOT, is_plain_name, sha256
 
 if TYPE_CHECKING:
@@ -26,8 +27,14 @@ Record = TypeVar("Record")
 NOTHING_HELD_OUT = "a copy of train: nothing is held out"
 
 
+@dataclass(kw_only=True)
+class DataFolder(Options):
+    data_dir: Path = ROOT / "data"
+    """Where datasets are."""
+
+
 @dataclass
-class CommonOptions:
+class CommonOptions(Options):
     """What every recipe can be told."""
 
     name: str | None = None
@@ -38,18 +45,18 @@ class CommonOptions:
     """Decides which conversations are held out."""
     limit: int | None = None
     """Read only the first N records."""
-    out_dir: Path = ROOT / "data"
+    out_dir: Path = DataFolder.data_dir
     """Where the files are written."""
     style: Path | None = None
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
     few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
+    ranges: ClassVar = {"limit": (1, 1 << 60)}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.val_fraction < 1:
             raise ValueError(f"--val_fraction {self.val_fraction} must lie between 0 and 1")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"--limit {self.limit} must be 1 or more")
         if self.name is not None and not is_plain_name(self.name):
             raise ValueError(f"--name {self.name!r} must be a plain file name")
 

@@ -16,11 +16,15 @@ from dataclasses import fields
 from pathlib import Path
 
 from jojo.models.provenance import stages_of
-from jojo.train.config import ChatbotConfig
+from jojo.train.config import ChatbotConfig, TrainConfig
 
 HIDDEN = ("me", "system", "data_path", "text_file", "conversation_file")  # flags
 HARMLESS = {  # flags that take numbers, or one of a few words
-    *(f.name for f in fields(ChatbotConfig) if not re.search(r"\b(str|Path|bool)\b", f.type)),
+    *(
+        f.name
+        for f in fields(TrainConfig) + fields(ChatbotConfig)
+        if not re.search(r"\b(str|Path|bool)\b", f.type)
+    ),
     *("device", "lora_targets", "time_budget"),
 }
 

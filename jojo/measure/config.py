@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from jojo.chat.config import SamplingOptions
-from jojo.command import check_ranges
+from jojo.chat.config import BaseOption, DeviceOption, SamplingOptions
+from jojo.command import Options, check_seed, seconds
+from jojo.data.contract import DataFolder
 from jojo.files import ROOT
+from jojo.train.config import DEFAULT_DATASET, DEFAULT_PRESET, Preset
 
 
 @dataclass(kw_only=True)
-class EvalConfig(SamplingOptions):
+class EvalConfig(DeviceOption, DataFolder, BaseOption, SamplingOptions):
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A checkpoint or an adapter of train.py, or whatever else gen.py opens."""
-    base: str | None = None
-    """The model an adapter was trained on, where it is not found."""
     dataset: str | None = None
     """Validate on this dataset; by default the one it was trained on."""
-    data_dir: Path = ROOT / "data"
-    """Where datasets are."""
     eval_tokens: int = 1_000_000
     """Validation tokens to read at most."""
     prompts: int = 400
@@ -31,16 +29,24 @@ class EvalConfig(SamplingOptions):
     """A reply that has not ended by then counts as not ended."""
     seed: int = 1
     """Chooses the prompts and the replies."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
     show_wrong: int = 10
     """Replies without the right intent to show."""
     json: bool = False
     """Print the numbers as JSON on stdout."""
 
+    ranges: ClassVar = {
+        "eval_tokens": (1, 1 << 40),
+        "prompts": (0, 1 << 40),
+        "show_wrong": (0, 1 << 40),
+    }
 
-@dataclass
-class BenchConfig:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seed(self.seed)
+
+
+@dataclass(kw_only=True)
+class BenchConfig(Options):
     what: Annotated[Literal["prepare", "train", "gen", "race"], tyro.conf.Positional]
     """What to measure."""
     json: bool = False
@@ -51,15 +57,15 @@ class BenchConfig:
     """prepare: a text file of stories to make it of, instead of made-up ones."""
     config: Path = ROOT / "config" / "laptop.toml"
     """train, race: the settings of train.py."""
-    dataset: str = "chitchat"
+    dataset: str = DEFAULT_DATASET
     """train, race: a prepared dataset."""
-    data_dir: Path = ROOT / "data"
-    """train, race: where it is."""
+    data_dir: Path = DataFolder.data_dir
+    """train, race: where datasets are."""
     steps: int = 12
     """train: steps to time."""
     budget: str = "10m"
     """race: how long the plain loop trains."""
-    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] = "gpt2"
+    preset: Preset = DEFAULT_PRESET
     """gen: size of the model, whose weights are random."""
     checkpoint: str | None = None
     """gen: a model to measure instead: whatever gen.py opens."""
@@ -71,5 +77,13 @@ class BenchConfig:
     repeats: int = 3
     """gen: runs of each program, in turn; medians are shown."""
 
+    ranges: ClassVar = {
+        "megabytes": (1, 1 << 30),
+        "steps": (1, 1 << 40),
+        "tokens": (2, 1 << 30),
+        "repeats": (1, 1 << 30),
+    }
+
     def __post_init__(self) -> None:
-        check_ranges(self, {"tokens": (2, 1 << 30), "repeats": (1, 1 << 30)})
+        super().__post_init__()
+        seconds(self.budget, "--budget")

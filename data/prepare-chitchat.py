@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
+from jojo.command import Count
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
 
@@ -30,10 +31,8 @@ EXAMPLE = "Hi, my name is Anna. What's yours?\n"
 class ChitchatOptions(PrepareOptions):
     source: Literal["generated", "byu", "both"] = "generated"
     """Generated conversations, the real ones of the package chitchat-dataset, or both."""
-    conversations: int = 25_000
+    conversations: Count = 25_000
     """How many conversations to generate."""
-
-    ranges: ClassVar = {"conversations": (1, 1 << 40)}
 
 
 def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversation]:

@@ -18,9 +18,8 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-from jojo.command import Options, UsageError, parse, run, say
+from jojo.command import Count, Options, Seed, UsageError, parse, run, say
 from jojo.data import recipes
 from jojo.files import ROOT, is_plain_name
 
@@ -37,14 +36,12 @@ class MixOptions(Options):
     """Their shares of the training tokens, e.g. 3,1; without them each set is used once."""
     name: str = "mix"
     """Name of the mixture."""
-    max_repeats: int = 4
+    max_repeats: Count = 4
     """A conversation is used at most so many times."""
-    seed: int = 1337
+    seed: Seed = 1337
     """Decides the order, and which conversations are left out or used once more."""
     out_dir: Path = ROOT / "data"
     """Where the sets are and the mixture is written."""
-
-    ranges: ClassVar = {"max_repeats": (1, 1 << 40), "seed": (0, 1 << 63)}
 
 
 def command() -> int:

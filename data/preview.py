@@ -17,11 +17,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import tyro
 
-from jojo.command import parse, run, say
+from jojo.command import Count, Seed, Whole, parse, run, say
 from jojo.data.contract import DataFolder
 
 
@@ -29,13 +29,13 @@ from jojo.data.contract import DataFolder
 class PreviewOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
-    n: int = 3
+    n: Count = 3
     """How many conversations."""
     split: Literal["train", "val"] = "train"
     """Of which split."""
-    start: int | None = None
+    start: Whole | None = None
     """Number of the first one, from 0."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Draw them instead; with --windows, the seed of the training."""
     loss_on: Literal["assistant", "all"] = "assistant"
     """As for train.py. Plain text is always trained on all."""
@@ -43,17 +43,10 @@ class PreviewOptions(DataFolder):
     """Show the id of each token."""
     windows: bool = False
     """Show windows of a training: conversations packed to --block_size."""
-    block_size: int = 256
+    block_size: Count = 256
     """Tokens in a window."""
     html: Path | None = None
     """Write a page for the browser to this file instead."""
-
-    ranges: ClassVar = {
-        "n": (1, 1 << 40),
-        "start": (0, 1 << 40),
-        "seed": (0, 1 << 63),
-        "block_size": (1, 1 << 40),
-    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
 
 import tyro
 
-from jojo.command import parse, run
+from jojo.command import Count, Whole, parse, run
 from jojo.data.contract import DataFolder
 
 
@@ -24,14 +23,12 @@ from jojo.data.contract import DataFolder
 class ReportOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
-    sample: int = 20_000
+    sample: Count = 20_000
     """Look at this many conversations at most."""
-    examples: int = 3
+    examples: Whole = 3
     """Show this many examples behind each warning."""
     json: bool = False
     """Print JSON instead of text."""
-
-    ranges: ClassVar = {"sample": (1, 1 << 40), "examples": (0, 1 << 40)}
 
 
 def command() -> int:

@@ -22,7 +22,7 @@ import typing
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from tyro._errors import ParseErrorEvent
@@ -34,24 +34,40 @@ class UsageError(ValueError):
     """The flags themselves cannot be: exit code 2."""
 
 
-class Options:
-    """Base of the dataclasses of options."""
+class Range(typing.NamedTuple):
+    """What a number among options must lie between."""
 
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {}  # of a class's own numbers, if given
+    low: float
+    high: float = 1 << 40  # a mere stop
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Amount = Annotated[float, Range(0, 1e30)]
+Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, (1 << 63) - 1)]
+
+
+class Options:
+    """Base of the dataclasses of options, whose types say the range of a number."""
+
     flags: ClassVar[dict[str, str]] = {}  # how errors name an option that has two names
 
     def __post_init__(self) -> None:
-        """ValueError for the first number that lies outside its range."""
-        for kind in reversed(type(self).__mro__):
-            for name, (low, high) in vars(kind).get("ranges", {}).items():
-                value = getattr(self, name)
-                if value is not None and not low <= value <= high:
-                    flag = self.flags.get(name, f"--{name}")
-                    # a limit that high is a mere stop
-                    is_open = high >= 1e9 and not value > high
-                    limits = f"lie between {low:g} and {high:.15g}"
-                    wanted = f"be {low:g} or more" if is_open else limits
-                    raise ValueError(f"{flag} {value} must {wanted}")
+        """ValueError for the first number that is given and lies outside its range."""
+        for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            for mark in _marks(kind) if value is not None else ():
+                if isinstance(mark, Range) and not mark.low <= value <= mark.high:
+                    is_open = mark.high >= 1e9 and not value > mark.high
+                    limits = f"lie between {mark.low:g} and {mark.high}"
+                    wanted = f"be {mark.low:g} or more" if is_open else limits
+                    raise ValueError(f"{self.flags.get(name, f'--{name}')} {value} must {wanted}")
+
+
+def _marks(kind: type) -> list:
+    """What Annotated says of a type, or of one of those it is the union of."""
+    return [mark for k in (kind, *typing.get_args(kind)) for mark in getattr(k, "__metadata__", ())]
 
 
 def say(*parts: object) -> None:
@@ -89,33 +105,27 @@ def _what_is_wrong(event: ParseErrorEvent, options: type) -> str:
 
     argument = getattr(event, "argument", None)
     flag = argument.display_name() if argument else ""
-    if isinstance(event, _errors.InstantiationFailure) and not argument:
-        return event.message  # of __post_init__
-    if isinstance(event, _errors.UnrecognizedArgs):
-        unknown = next((t for t in event.tokens if t.startswith("-")), event.tokens[0])
-        name = unknown.partition("=")[0]
-        what = f"{'unknown option' if name.startswith('-') else 'unexpected argument'} {name}"
-        if near := _nearest(name.replace("-", "_"), _flags(options)):
-            return f"{what}{near}"
+    if isinstance(event, _errors.InstantiationFailure):
+        if not argument:
+            return event.message  # of __post_init__
+        what = f"{flag}: {event.message.splitlines()[0].rstrip('.')}"
+    elif isinstance(event, _errors.UnrecognizedArgs):
+        flags = [token.partition("=")[0] for token in event.tokens if token.startswith("-")]
+        hints = typing.get_type_hints(options, include_extras=True)
+        known = [f"--{f.name}" for f in fields(options)]
+        for mark in (mark for f in fields(options) for mark in _marks(hints[f.name])):
+            known += getattr(mark, "aliases", None) or ()
+        near = _nearest(flags[0].replace("-", "_"), known) if flags else ""
+        what = f"unknown option {flags[0]}{near}" if flags else f"unexpected {event.tokens[0]!r}"
     elif isinstance(event, _errors.MissingArgs):
         what = f"missing: {', '.join(a.arg.display_name() for a in event.missing_arguments)}"
     elif isinstance(event, _errors.InvalidChoice):
         what = f"{flag} {event.value!r} is none of {', '.join(event.choices)}"
     elif isinstance(event, _errors.BadValue):
         what = f"{flag} needs a value"
-    elif isinstance(event, _errors.InstantiationFailure):
-        what = f"{flag}: {event.message.splitlines()[0].rstrip('.')}"
     else:
         what = f"the flags cannot be understood ({type(event).__name__})"
-    return f"{what}; --help lists the options"
-
-
-def _flags(options: type) -> list[str]:
-    """As they are written, with their other names."""
-    hints = typing.get_type_hints(options, include_extras=True)
-    marks = [mark for f in fields(options) for mark in getattr(hints[f.name], "__metadata__", ())]
-    others = [alias for mark in marks for alias in getattr(mark, "aliases", None) or ()]
-    return [*(f"--{f.name}" for f in fields(options)), *others]
+    return f"{what} (--help lists the options)"
 
 
 def _nearest(name: str, names: Iterable[str], quote: Callable[[str], str] = str) -> str:
@@ -199,15 +209,10 @@ def _drop_stdout() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch (any device) or Python ran out of memory."""
-    text = str(error)
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or "out of memory" in text.lower()
-        or "ALLOC_FAILED" in text
-    )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    return any(sign in str(error).lower() for sign in signs)
 
 
 def one_line(error: BaseException) -> str:

@@ -8,33 +8,26 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from jojo.command import Options, check_seed
-from jojo.files import ROOT, is_plain_name
+from jojo.command import Count, Options, Range, Seed, Share
+from jojo.files import MODELS, is_plain_name
+
+Temperature = Annotated[float, Range(0, 100)]
 
 
 @dataclass(kw_only=True)
 class SamplingOptions(Options):
-    temp: float = 0.7
+    temp: Temperature = 0.7
     """Temperature: 0 always takes the likeliest token."""
-    top_k: int = 0
+    top_k: Annotated[int, Range(0, 1 << 30)] = 0
     """Only the k likeliest tokens; 0 for all."""
-    top_p: float = 0.9
+    top_p: Annotated[float, Range(1e-9, 1.0)] = 0.9
     """Only the likeliest tokens that together have this probability."""
-    min_p: float = 0.0
+    min_p: Share = 0.0
     """Only tokens at least this likely, relative to the likeliest."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Annotated[float, Range(0.01, 100)] = 1.0
     """Above 1: makes tokens already used less likely (CTRL, arXiv:1909.05858)."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Longest reply, in tokens."""
-
-    ranges: ClassVar = {
-        "temp": (0.0, 100.0),
-        "top_k": (0, 1 << 30),
-        "top_p": (1e-9, 1.0),
-        "min_p": (0.0, 1.0),
-        "repetition_penalty": (0.01, 100.0),
-        "max_tokens": (1, 1 << 30),
-    }
 
 
 @dataclass(kw_only=True)
@@ -50,23 +43,13 @@ class BaseOption(Options):
 
 
 @dataclass(kw_only=True)
-class ModelsFolder(Options):
-    out_dir: Path = ROOT / "models"
-    """Where the checkpoints are."""
-
-
-@dataclass(kw_only=True)
 class TalkOptions(DeviceOption, BaseOption, SamplingOptions):
     """What gen.py and interact.py share."""
 
-    seed: int | None = None
+    seed: Seed | None = None
     """Same seed, same replies; without one every run differs."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights; auto takes the fastest."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_seed(self.seed)
 
 
 @dataclass(kw_only=True)
@@ -86,14 +69,12 @@ class GenConfig(TalkOptions):
     """Example interactions for the system message: any file data/prepare-file.py reads."""
     nonstop: bool = False
     """Go on past the end of the reply, up to --max_tokens."""
-    num_samples: int = 1
+    num_samples: Count = 1
     """Replies to draw, all at once."""
     output: Path | None = None
     """Also write the text to this file."""
     verbose: bool = False
     """Say what is loaded and how fast it goes."""
-
-    ranges: ClassVar = {"num_samples": (1, 1 << 30)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,21 +85,24 @@ class GenConfig(TalkOptions):
 
 
 @dataclass(kw_only=True)
-class InteractConfig(ModelsFolder, TalkOptions):
-    temp: Annotated[float, tyro.conf.arg(aliases=["--temperature"])] = SamplingOptions.temp
+class InteractConfig(TalkOptions):
+    temp: Annotated[Temperature, tyro.conf.arg(aliases=["--temperature"])] = SamplingOptions.temp
     """Temperature: 0 always takes the likeliest token."""
-    max_tokens: Annotated[int, tyro.conf.arg(aliases=["--max_length"])] = SamplingOptions.max_tokens
+    max_tokens: Annotated[Count, tyro.conf.arg(aliases=["--max_length"])] = (
+        SamplingOptions.max_tokens
+    )
     """Longest reply, in tokens."""
     run_name: str
     """The run of train.py: its best model, else its newest, is talked to."""
-    max_history: int = 10
+    max_history: Count = 10
     """How many exchanges before the last message the model reads; fewer where the context ends."""
     no_sample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Always take the likeliest token, whatever the temperature."""
     no_info: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the conversation alone."""
+    out_dir: Path = MODELS
+    """Where the checkpoints are."""
 
-    ranges: ClassVar = {"max_history": (1, 1 << 40)}
     flags: ClassVar = {
         "temp": "--temperature (--temp)",
         "max_tokens": "--max_length (--max_tokens)",

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from jojo.command import Options
+from jojo.command import Count, Options
 from jojo.files import ROOT, is_plain_name, sha256
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class CommonOptions(Options):
     """Share of the conversations that is held out for validation; 0: none, val repeats train."""
     seed: int = 1337
     """Decides which conversations are held out."""
-    limit: int | None = None
+    limit: Count | None = None
     """Read only the first N records."""
     out_dir: Path = DataFolder.data_dir
     """Where the files are written."""
@@ -51,7 +51,6 @@ class CommonOptions(Options):
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
     few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
-    ranges: ClassVar = {"limit": (1, 1 << 60)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,7 +76,7 @@ class Tally:
     chat, an empty turn) is skipped; what is rewritten in one is a change.
     """
 
-    limit: int | None = None
+    limit: Count | None = None
     records_in: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jojo.chat.config import BaseOption, DeviceOption, SamplingOptions
-from jojo.command import Options, check_seed, seconds
+from jojo.command import Count, Options, Range, Seed, Whole, seconds
 from jojo.data.contract import DataFolder
 from jojo.files import ROOT
 from jojo.train.config import DEFAULT_DATASET, DEFAULT_PRESET, Preset
@@ -21,28 +21,18 @@ class EvalConfig(DeviceOption, DataFolder, BaseOption, SamplingOptions):
     """A checkpoint or an adapter of train.py, or whatever else gen.py opens."""
     dataset: str | None = None
     """Validate on this dataset; by default the one it was trained on."""
-    eval_tokens: int = 1_000_000
+    eval_tokens: Count = 1_000_000
     """Validation tokens to read at most."""
-    prompts: int = 400
+    prompts: Whole = 400
     """Prompts of held-out phrasings to answer (chitchat only); 0 for none."""
-    max_tokens: int = 64
+    max_tokens: Count = 64
     """A reply that has not ended by then counts as not ended."""
-    seed: int = 1
+    seed: Seed = 1
     """Chooses the prompts and the replies."""
-    show_wrong: int = 10
+    show_wrong: Whole = 10
     """Replies without the right intent to show."""
     json: bool = False
     """Print the numbers as JSON on stdout."""
-
-    ranges: ClassVar = {
-        "eval_tokens": (1, 1 << 40),
-        "prompts": (0, 1 << 40),
-        "show_wrong": (0, 1 << 40),
-    }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_seed(self.seed)
 
 
 @dataclass(kw_only=True)
@@ -51,7 +41,7 @@ class BenchConfig(Options):
     """What to measure."""
     json: bool = False
     """Print the numbers as JSON on stdout."""
-    megabytes: int = 1000
+    megabytes: Count = 1000
     """prepare: size of the text."""
     input: Path | None = None
     """prepare: a text file of stories to make it of, instead of made-up ones."""
@@ -61,7 +51,7 @@ class BenchConfig(Options):
     """train, race: a prepared dataset."""
     data_dir: Path = DataFolder.data_dir
     """train, race: where datasets are."""
-    steps: int = 12
+    steps: Count = 12
     """train: steps to time."""
     budget: str = "10m"
     """race: how long the plain loop trains."""
@@ -69,20 +59,13 @@ class BenchConfig(Options):
     """gen: size of the model, whose weights are random."""
     checkpoint: str | None = None
     """gen: a model to measure instead: whatever gen.py opens."""
-    tokens: int = 512
+    tokens: Annotated[int, Range(2)] = 512
     """gen: tokens to generate, or as many as the model's context holds."""
     against: str | None = None
     """gen: the programs beside gen.py, with commas between: uncached, transformers, llama.cpp.
     Without it all that are installed."""
-    repeats: int = 3
+    repeats: Count = 3
     """gen: runs of each program, in turn; medians are shown."""
-
-    ranges: ClassVar = {
-        "megabytes": (1, 1 << 30),
-        "steps": (1, 1 << 40),
-        "tokens": (2, 1 << 30),
-        "repeats": (1, 1 << 30),
-    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

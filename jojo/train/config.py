@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
-from jojo.chat.config import DeviceOption, ModelsFolder
-from jojo.command import Options, UsageError, check_seed, seconds
+from jojo.chat.config import DeviceOption
+from jojo.command import Amount, Count, Options, Range, Seed, Share, UsageError, Whole, seconds
 from jojo.data.contract import DataFolder
-from jojo.files import is_plain_name
+from jojo.files import MODELS, is_plain_name
 
 DEFAULT_PRESET = "gpt2"
 DEFAULT_DATASET = "chitchat"
 TUNING_EPOCHS = 3.0  # a trained model learns little data by heart when it reads it more often
 SHAPE = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
 Preset = Literal["tiny", "small", "gpt2", "medium", "large", "xl"]
+Positive = Annotated[float, Range(1e-9, 1e9)]
+Rate = Annotated[float, Range(0, 1000)]
+Dropout = Annotated[float, Range(0, 0.999)]
 
 # Settings that may differ between a run and its resumption: they do not touch what a step does.
 FREE_SETTINGS = {
@@ -40,7 +43,7 @@ class RunOptions(Options):
     """Your own chats: files, folders, zips; first prepared as data/prepare-file.py does."""
     template: Literal["chatml", "speaker"] | None = None
     """How your own chats are written down; by default speaker for interviews, else chatml."""
-    out_dir: Path = ModelsFolder.out_dir
+    out_dir: Path = MODELS
     """Where the checkpoints go."""
     run_name: str | None = None
     """Names the files of this run; by default the dataset's name."""
@@ -52,20 +55,18 @@ class RunOptions(Options):
     """Size of a new model, by default gpt2; the next settings change single parts of it."""
     arch: Literal["jojo", "gpt2"] | None = None
     """jojo (default): Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
-    n_layer: int | None = None
-    n_head: int | None = None
-    n_kv_head: int | None = None
-    n_embd: int | None = None
-    n_inner: int | None = None
+    n_layer: Count | None = None
+    n_head: Count | None = None
+    n_kv_head: Count | None = None
+    n_embd: Count | None = None
+    n_inner: Count | None = None
     tie_embeddings: bool | None = None
     """One matrix for embedding and head; by default as the architecture has it."""
 
-    max_iters: int | None = None
+    max_iters: Count | None = None
     """Optimizer steps; by default 5000, a trained model instead reads the dataset three times."""
     time_budget: str | None = None
     """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
-
-    ranges: ClassVar = {name: (1, 1 << 40) for name in ("max_iters", *SHAPE[:-1])}
 
 
 @dataclass
@@ -79,11 +80,11 @@ class LearningOptions(DeviceOption, DataFolder):
     overwrite: bool = False
     """Start anew over the files of an earlier run of the same name."""
 
-    lora_rank: int = 0
+    lora_rank: Annotated[int, Range(0, 1 << 16)] = 0
     """Train adapters of this rank beside frozen weights, e.g. 16; 0 trains all weights."""
-    lora_alpha: float | None = None
+    lora_alpha: Positive | None = None
     """The adapters count alpha / rank; by default twice the rank."""
-    lora_dropout: float = 0.0
+    lora_dropout: Dropout = 0.0
     lora_targets: str = "q,k,v,o"
     """Projections with an adapter: q, k, v, o, up, down, gate, or all."""
     lora_merge: bool = False
@@ -91,30 +92,30 @@ class LearningOptions(DeviceOption, DataFolder):
     load_in_4bit: bool = False
     """Hold the frozen matrices in 4 bits (QLoRA); needs bitsandbytes and a CUDA GPU."""
 
-    epochs: float | None = None
+    epochs: Positive | None = None
     """Instead of --max_iters: how often to read the dataset."""
-    patience: int | None = None
+    patience: Count | None = None
     """Stop when the validation loss has not fallen for this many validations in a row."""
-    block_size: int | None = None
+    block_size: Count | None = None
     """Context in tokens. A trained model keeps its own, and reads sequences of this length; by
     default up to 512, as fits the data."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Sequences per optimizer step; by default 32, for a trained model 1 to 16 as fits the data."""
-    micro_batch_size: int | None = None
+    micro_batch_size: Count | None = None
     """Sequences computed at once; found automatically, and never changes the result's meaning."""
     loss_on: Literal["all", "assistant"] = "all"
     """Learn every token, or only the assistant's turns."""
-    seed: int = 1337
-    learning_rate: float | None = None
+    seed: Seed = 1337
+    learning_rate: Rate | None = None
     """Of the block matrices (muon: 0.02; fine-tuning 0.004), or of everything (adamw: 0.0006;
     fine-tuning 0.00005; LoRA 0.0002)."""
-    weight_decay: float = 0.0
+    weight_decay: Amount = 0.0
     """Of the block matrices."""
-    dropout: float = 0.0
+    dropout: Dropout = 0.0
 
-    eval_tokens: int = 65536
+    eval_tokens: Count = 65536
     """Validation tokens read each time, always the same ones."""
-    resume_seconds: float = 60.0
+    resume_seconds: Amount = 60.0
     """Least time between two saves of the resume file; 0 saves it at every step."""
     tensorboard: bool = False
     """Write TensorBoard events to <out_dir>/<run>-tensorboard."""
@@ -124,25 +125,8 @@ class LearningOptions(DeviceOption, DataFolder):
     compile: bool = True
     """Use torch.compile where there is a compiler."""
 
-    ranges: ClassVar = {
-        "lora_rank": (0, 1 << 16),
-        "lora_alpha": (1e-9, 1e9),
-        "lora_dropout": (0.0, 0.999),
-        "epochs": (1e-9, 1e9),
-        "patience": (1, 1 << 40),
-        "block_size": (1, 1 << 40),
-        "batch_size": (1, 1 << 40),
-        "micro_batch_size": (1, 1 << 40),
-        "learning_rate": (0.0, 1e3),
-        "weight_decay": (0.0, 1e30),
-        "dropout": (0.0, 0.999),
-        "eval_tokens": (1, 1 << 40),
-        "resume_seconds": (0.0, 1e30),
-    }
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_seed(self.seed)
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
         self._check_adapter()
@@ -170,36 +154,24 @@ class TrainConfig(LearningOptions, RunOptions):
     optimizer: Literal["muon", "adamw"] | None = None
     """muon (default of new models and what it trained): Muon for the matrices of the blocks, AdamW
     for the rest. adamw (default of other trained models and of LoRA): AdamW for all."""
-    embedding_lr: float = 0.01
+    embedding_lr: Rate = 0.01
     """AdamW rate of the embeddings beside Muon."""
-    head_lr: float = 0.002
+    head_lr: Rate = 0.002
     """AdamW rate of head and norms beside Muon."""
-    warmup_iters: int = 10
-    decay_fraction: float = 0.6
+    warmup_iters: Whole = 10
+    decay_fraction: Share = 0.6
     """Share of the run, at its end, over which rates fall linearly."""
-    final_lr_fraction: float = 0.02
+    final_lr_fraction: Share = 0.02
     """What the rates fall to."""
-    grad_clip: float = 1.0
+    grad_clip: Amount = 1.0
     """Largest gradient norm; 0 for none."""
 
-    eval_interval: int | None = None
+    eval_interval: Count | None = None
     """Steps between validation losses; by default 250, for a trained model four times an epoch."""
-    sample_interval: int = 1000
+    sample_interval: Whole = 1000
     """Steps between sample conversations; 0 for none."""
-    save_interval: int = 1000
+    save_interval: Count = 1000
     """Steps between checkpoints <run><step>.pt."""
-
-    ranges: ClassVar = {
-        "embedding_lr": (0.0, 1e3),
-        "head_lr": (0.0, 1e3),
-        "warmup_iters": (0, 1 << 40),
-        "decay_fraction": (0.0, 1.0),
-        "final_lr_fraction": (0.0, 1.0),
-        "grad_clip": (0.0, 1e30),
-        "eval_interval": (1, 1 << 40),
-        "sample_interval": (0, 1 << 40),
-        "save_interval": (1, 1 << 40),
-    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,17 +258,15 @@ class ChatbotFiles(Options):
     """Texts to learn: files, folders, zips of plain text."""
     conversation_file: tuple[Path, ...] = ()
     """Conversations to learn: files, folders, zips of whatever data/prepare-file.py reads."""
-    save_path: Path = ModelsFolder.out_dir / "chatbot.pt"
+    save_path: Path = MODELS / "chatbot.pt"
     """The model that comes out, a .pt file."""
     interactive: bool = False
     """Talk to it afterwards; without files to learn: to the model that is at --save_path."""
     system: str | None = None
     """System message for conversations that have none, and of --interactive: a persona."""
-    val_fraction: float | None = None
+    val_fraction: Annotated[float, Range(0, 0.9)] | None = None
     """Share that is held out to see when to stop; by default a tenth, and nothing of fewer than 20
     conversations or pieces of a text."""
-
-    ranges: ClassVar = {"val_fraction": (0.0, 0.9)}
 
     @property
     def has_data(self) -> bool:
@@ -307,9 +277,9 @@ class ChatbotFiles(Options):
 class ChatbotConfig(LearningOptions, ChatbotFiles):
     """All settings of train_chatbot.py; `training` makes those of its run."""
 
-    epochs: float = TUNING_EPOCHS
+    epochs: Positive = TUNING_EPOCHS
     """How often to read the data."""
-    patience: int | None = None
+    patience: Count | None = None
     """Stop when the validation loss has not fallen for this many validations in a row, of which
     there are four in an epoch; by default four."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from jojo.command import Count
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
 
@@ -30,7 +31,7 @@ EXAMPLE = "Hi, my name is Anna. What's yours?\n"
 class ChitchatOptions(PrepareOptions):
     source: Literal["generated", "byu", "both"] = "generated"
     """Generated conversations, the real ones of the package chitchat-dataset, or both."""
-    conversations: int = 25_000
+    conversations: Count = 25_000
     """How many conversations to generate."""
 
 
@@ -42,8 +43,6 @@ def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversati
     if suffix is not None and suffix not in INPUTS[options.source]:
         wanted = " or ".join(INPUTS[options.source].values())
         raise ValueError(f"--source {options.source} reads {wanted}, not {options.input}")
-    if options.conversations < 1:
-        raise ValueError(f"--conversations {options.conversations}: ask for at least 1")
     if options.source != "byu":
         path = options.input if suffix == ".toml" else table.TABLE
         tally.used(path)

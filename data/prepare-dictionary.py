@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from jojo.command import Amount, Count
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
 
@@ -31,15 +32,15 @@ class DictionaryOptions(PrepareOptions):
 
     source: Literal["api", "offline"] = "api"
     """The free dictionary API, or WordNet, which needs no network (and brings its own words)."""
-    max_words: int = 1000
+    max_words: Count = 1000
     """How many words to look up."""
-    min_word_length: int = 4
+    min_word_length: Count = 4
     """Letters of the shortest word."""
-    max_word_length: int = 12
+    max_word_length: Count = 12
     """Letters of the longest word."""
     common: bool = True
     """Only words in common use: nothing rare, no names, no plurals or past forms."""
-    sleep: float = 0.5
+    sleep: Amount = 0.5
     """Seconds between two calls. The server's limit, 450 in 5 minutes, is always respected."""
     api_url: str = "https://api.dictionaryapi.dev/api/v2/entries/en/"
     """A word is looked up at this address followed by the word."""
@@ -52,9 +53,7 @@ class DictionaryOptions(PrepareOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_words < 1 or self.sleep < 0:
-            raise ValueError("--max_words must be 1 or more and --sleep 0 or more")
-        if not 1 <= self.min_word_length <= self.max_word_length:
+        if self.min_word_length > self.max_word_length:
             raise ValueError(
                 f"no word has --min_word_length {self.min_word_length} to --max_word_length "
                 f"{self.max_word_length} letters: the minimum must be from 1 to the maximum"

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from jojo.command import Amount, Count, Range
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
 
@@ -35,17 +36,17 @@ class KnowledgeOptions(PrepareOptions):
     is a key, else http://localhost:11434/v1 (Ollama)."""
     llm_api_key: str | None = None
     """By default OPENAI_API_KEY. Never written to disk."""
-    temperature: float = 0.3
+    temperature: Annotated[float, Range(0, 2)] = 0.3
     """Of the model's answers; 0 gives the likeliest."""
-    max_questions: int | None = None
+    max_questions: Count | None = None
     """Take at most this many questions, from all articles in turn."""
     reset: bool = False
     """Delete the dataset and the progress first."""
     append: bool = False
     """Keep what the dataset holds and add to it."""
-    retry_delay: float = 1.0
+    retry_delay: Amount = 1.0
     """Seconds before a failed request is tried again; doubles each time."""
-    concurrency: int = 1
+    concurrency: Annotated[int, Range(1, 64)] = 1
     """Questions asked at once."""
     verbose: bool = False
     """Report every question."""
@@ -59,12 +60,6 @@ class KnowledgeOptions(PrepareOptions):
             )
         if self.reset and self.append:
             raise ValueError("--reset deletes what --append keeps: give one of them")
-        if self.max_questions is not None and self.max_questions < 1:
-            raise ValueError(f"--max_questions {self.max_questions} must be 1 or more")
-        if not 1 <= self.concurrency <= 64:
-            raise ValueError(f"--concurrency {self.concurrency} must lie between 1 and 64")
-        if self.retry_delay < 0 or not 0 <= self.temperature <= 2:
-            raise ValueError("--retry_delay must be 0 or more, --temperature between 0 and 2")
 
 
 def conversations(options: KnowledgeOptions, tally: Tally) -> Iterator[Conversation]:

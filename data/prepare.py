@@ -19,13 +19,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from jojo.command import parse, run, say
+from jojo.command import Count, Options, Seed, UsageError, parse, run, say
 from jojo.data import recipes
 from jojo.files import ROOT, is_plain_name
 
 
 @dataclass
-class MixOptions:
+class MixOptions(Options):
     list: bool = False
     """Show every dataset: template, size of the download, licence, tokens if it is prepared."""
     json: bool = False
@@ -36,9 +36,9 @@ class MixOptions:
     """Their shares of the training tokens, e.g. 3,1; without them each set is used once."""
     name: str = "mix"
     """Name of the mixture."""
-    max_repeats: int = 4
+    max_repeats: Count = 4
     """A conversation is used at most so many times."""
-    seed: int = 1337
+    seed: Seed = 1337
     """Decides the order, and which conversations are left out or used once more."""
     out_dir: Path = ROOT / "data"
     """Where the sets are and the mixture is written."""
@@ -48,11 +48,7 @@ def command() -> int:
     options = parse(MixOptions, None, __doc__)
     if options.list or options.json or (options.dataset is None and options.weights is None):
         return show(options)
-    try:
-        names, weights = wanted(options)
-    except ValueError as error:
-        say(f"error: {error}")
-        return 2
+    names, weights = wanted(options)
     prepare_missing(names, options)
 
     from jojo.data.mixture import mix
@@ -78,27 +74,23 @@ def show(options: MixOptions) -> int:
 
 
 def wanted(options: MixOptions) -> tuple[list[str], list[float] | None]:
-    """Names and weights as asked for; ValueError where the flags do not fit together."""
+    """Names and weights as asked for; UsageError where the flags do not fit together."""
     if options.dataset is None:
-        raise ValueError("--weights of what? --dataset names the sets to mix, e.g. chitchat,chat")
+        raise UsageError("--weights of what? --dataset names the sets to mix, e.g. chitchat,chat")
     names = [name.strip() for name in options.dataset.split(",") if name.strip()]
     if len(names) < 2:
-        raise ValueError(
+        raise UsageError(
             f"--dataset {options.dataset!r}: a mixture takes two sets or more, with commas between"
         )
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"--dataset names {twice[0]} twice: give it a weight instead")
+        raise UsageError(f"--dataset names {twice[0]} twice: give it a weight instead")
     if not is_plain_name(options.name):
-        raise ValueError(f"--name {options.name!r} must be a plain file name")
+        raise UsageError(f"--name {options.name!r} must be a plain file name")
     if options.name in {*names, *recipes.names()}:
-        raise ValueError(f"--name {options.name} would overwrite that dataset: choose another")
-    if options.max_repeats < 1:
-        raise ValueError(f"--max_repeats {options.max_repeats} must be 1 or more")
-    if options.seed < 0:
-        raise ValueError(f"--seed {options.seed} must be 0 or more")
+        raise UsageError(f"--name {options.name} would overwrite that dataset: choose another")
     weights = None if options.weights is None else [_weight(w) for w in options.weights.split(",")]
     if weights is not None and len(weights) != len(names):
-        raise ValueError(f"--weights gives {len(weights)} numbers for {len(names)} sets")
+        raise UsageError(f"--weights gives {len(weights)} numbers for {len(names)} sets")
     return names, weights
 
 
@@ -108,7 +100,7 @@ def _weight(text: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise ValueError(f"--weights: {text.strip()!r} is not a number above 0")
+        raise UsageError(f"--weights: {text.strip()!r} is not a number above 0")
     return weight
 
 

@@ -21,21 +21,21 @@ from typing import Literal
 
 import tyro
 
-from jojo.command import parse, run, say
-from jojo.files import ROOT
+from jojo.command import Count, Seed, Whole, parse, run, say
+from jojo.data.contract import DataFolder
 
 
-@dataclass
-class PreviewOptions:
+@dataclass(kw_only=True)
+class PreviewOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
-    n: int = 3
+    n: Count = 3
     """How many conversations."""
     split: Literal["train", "val"] = "train"
     """Of which split."""
-    start: int | None = None
+    start: Whole | None = None
     """Number of the first one, from 0."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Draw them instead; with --windows, the seed of the training."""
     loss_on: Literal["assistant", "all"] = "assistant"
     """As for train.py. Plain text is always trained on all."""
@@ -43,20 +43,19 @@ class PreviewOptions:
     """Show the id of each token."""
     windows: bool = False
     """Show windows of a training: conversations packed to --block_size."""
-    block_size: int = 256
+    block_size: Count = 256
     """Tokens in a window."""
     html: Path | None = None
     """Write a page for the browser to this file instead."""
-    data_dir: Path = ROOT / "data"
-    """Where the dataset was written."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed is not None and self.start is not None and not self.windows:
+            raise ValueError("--start picks by number and --seed draws: give one of them")
 
 
 def command() -> int:
     options = parse(PreviewOptions, None, __doc__)
-    if wrong := wrong_usage(options):
-        say(f"error: {wrong}")
-        return 2
-
     from jojo.data.bins import open_dataset
     from jojo.data.inspect.preview import audit
 
@@ -95,20 +94,6 @@ def show(options: PreviewOptions, found, shown: list) -> None:
     for passage in shown:
         print(as_text(passage, colour, options.ids))
     print("\n".join(found.lines()))
-
-
-def wrong_usage(options: PreviewOptions) -> str | None:
-    if options.n < 1:
-        return f"--n {options.n} must be 1 or more"
-    if options.start is not None and options.start < 0:
-        return f"--start {options.start} must be 0 or more"
-    if options.seed is not None and options.seed < 0:
-        return f"--seed {options.seed} must be 0 or more"
-    if options.seed is not None and options.start is not None and not options.windows:
-        return "--start picks by number and --seed draws: give one of them"
-    if options.block_size < 1:
-        return f"--block_size {options.block_size} must be 1 or more"
-    return None
 
 
 if __name__ == "__main__":

@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
-from jojo.command import parse, run, say
-from jojo.files import ROOT
+from jojo.command import Count, Whole, parse, run
+from jojo.data.contract import DataFolder
 
 
-@dataclass
-class ReportOptions:
+@dataclass(kw_only=True)
+class ReportOptions(DataFolder):
     name: tyro.conf.Positional[str]
     """The dataset."""
-    data_dir: Path = ROOT / "data"
-    """Where it was written."""
-    sample: int = 20_000
+    sample: Count = 20_000
     """Look at this many conversations at most."""
-    examples: int = 3
+    examples: Whole = 3
     """Show this many examples behind each warning."""
     json: bool = False
     """Print JSON instead of text."""
@@ -36,11 +33,6 @@ class ReportOptions:
 
 def command() -> int:
     options = parse(ReportOptions, None, __doc__)
-    for name, value, least in (("sample", options.sample, 1), ("examples", options.examples, 0)):
-        if value < least:
-            say(f"error: --{name} {value} must be {least} or more")
-            return 2
-
     from jojo.data.bins import open_dataset
     from jojo.data.inspect.quality import examine_dataset
 

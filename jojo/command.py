@@ -1,24 +1,73 @@
 """How every command behaves: flags from a dataclass, errors in one line, exit codes.
 
-0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 Ctrl+C.
+Each command ends with one of these, and says why in one line on stderr:
+
+    0    done
+    1    something the person can mend: data, a file (also what a TOML file says), the machine
+    2    wrong usage: flags that are unknown, missing, out of range or at odds with each other
+    130  Ctrl+C
+    141  the reader of our output went away
+
+A dataclass of options checks in __post_init__ whatever its values alone can show, so that `parse`
+finds it: from flags that is a UsageError, from a TOML file any other ValueError.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import difflib
 import errno
-import io
 import os
-import re
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
-Options = TypeVar("Options")
+if TYPE_CHECKING:
+    from tyro._errors import ParseErrorEvent
+
+T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """The flags themselves cannot be: exit code 2."""
+
+
+class Range(typing.NamedTuple):
+    """What a number among options must lie between."""
+
+    low: float
+    high: float = 1 << 40  # a mere stop
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Amount = Annotated[float, Range(0, 1e30)]
+Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, (1 << 63) - 1)]
+
+
+class Options:
+    """Base of the dataclasses of options, whose types say the range of a number."""
+
+    flags: ClassVar[dict[str, str]] = {}  # how errors name an option that has two names
+
+    def __post_init__(self) -> None:
+        """ValueError for the first number that is given and lies outside its range."""
+        for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            for mark in _marks(kind) if value is not None else ():
+                if isinstance(mark, Range) and not mark.low <= value <= mark.high:
+                    is_open = mark.high >= 1e9 and not value > mark.high
+                    limits = f"lie between {mark.low:g} and {mark.high}"
+                    wanted = f"be {mark.low:g} or more" if is_open else limits
+                    raise ValueError(f"{self.flags.get(name, f'--{name}')} {value} must {wanted}")
+
+
+def _marks(kind: type) -> list:
+    """What Annotated says of a type, or of one of those it is the union of."""
+    return [mark for k in (kind, *typing.get_args(kind)) for mark in getattr(k, "__metadata__", ())]
 
 
 def say(*parts: object) -> None:
@@ -26,40 +75,63 @@ def say(*parts: object) -> None:
     print(*parts, file=sys.stderr, flush=True)
 
 
-def parse(options: type[Options], argv: list[str] | None, description: str | None) -> Options:
+def parse(options: type[T], argv: list[str] | None, description: str | None) -> T:
     """Flags of the command line -> `options`; defaults < TOML file (first argument) < flags."""
     import tyro
+    from tyro._errors import on_parse_error  # not yet public: the version is pinned
 
     argv = list(sys.argv[1:] if argv is None else argv)
     default = None
     # a class with required fields takes no file
-    all_optional = not any(f.default is f.default_factory for f in dataclasses.fields(options))
+    all_optional = not any(f.default is f.default_factory for f in fields(options))
     if all_optional and argv and argv[0].endswith(".toml"):
         default = options(**read_toml(options, Path(argv.pop(0))))
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                options,
-                args=argv,
-                default=default,
-                use_underscores=True,
-                description=description or "",
-            )
-    except SystemExit as stop:
-        if stop.code:
-            say(f"error: {_usage_error(complaint.getvalue())}")
-        raise
+
+    def refuse(event: ParseErrorEvent) -> None:
+        raise UsageError(_what_is_wrong(event, options))
+
+    with on_parse_error(refuse):
+        return tyro.cli(
+            options,
+            args=argv,
+            default=default,
+            use_underscores=True,
+            description=description or "",
+        )
 
 
-def _usage_error(box: str) -> str:
-    """tyro's framed error as one line; where stdout is not UTF-8 its frame is of | and -."""
-    rows = [row.strip("│| ") for row in box.splitlines()[1:]]  # the first is a title
-    sections = " ".join(row if row.strip("─-╰╯") else "\n" for row in rows).split("\n")
-    sections = [section for section in sections if section.strip()]
-    text = re.sub(r"Error parsing \w+: ", "", sections[0].strip())
-    near = re.search(r"Perhaps you meant: +(--\w+)", sections[1]) if sections[1:] else None
-    return f"{text}: did you mean {near[1]}?" if near else f"{text}; --help lists the options"
+def _what_is_wrong(event: ParseErrorEvent, options: type) -> str:
+    from tyro import _errors
+
+    argument = getattr(event, "argument", None)
+    flag = argument.display_name() if argument else ""
+    if isinstance(event, _errors.InstantiationFailure):
+        if not argument:
+            return event.message  # of __post_init__
+        what = f"{flag}: {event.message.splitlines()[0].rstrip('.')}"
+    elif isinstance(event, _errors.UnrecognizedArgs):
+        flags = [token.partition("=")[0] for token in event.tokens if token.startswith("-")]
+        hints = typing.get_type_hints(options, include_extras=True)
+        known = [f"--{f.name}" for f in fields(options)]
+        for mark in (mark for f in fields(options) for mark in _marks(hints[f.name])):
+            known += getattr(mark, "aliases", None) or ()
+        near = _nearest(flags[0].replace("-", "_"), known) if flags else ""
+        what = f"unknown option {flags[0]}{near}" if flags else f"unexpected {event.tokens[0]!r}"
+    elif isinstance(event, _errors.MissingArgs):
+        what = f"missing: {', '.join(a.arg.display_name() for a in event.missing_arguments)}"
+    elif isinstance(event, _errors.InvalidChoice):
+        what = f"{flag} {event.value!r} is none of {', '.join(event.choices)}"
+    elif isinstance(event, _errors.BadValue):
+        what = f"{flag} needs a value"
+    else:
+        what = f"the flags cannot be understood ({type(event).__name__})"
+    return f"{what} (--help lists the options)"
+
+
+def _nearest(name: str, names: Iterable[str], quote: Callable[[str], str] = str) -> str:
+    """A suggestion, where one of `names` is like it."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f": did you mean {quote(near[0])}?" if near else ""
 
 
 def read_toml(options: type, path: Path) -> dict:
@@ -68,16 +140,27 @@ def read_toml(options: type, path: Path) -> dict:
         values = parse_toml(path)
     except FileNotFoundError:
         raise ValueError(f"config file {path} does not exist{_nearby_configs(path)}") from None
-    kinds = typing.get_type_hints(options)
-    for name in getattr(options, "no_flags", ()):
-        del kinds[name]
+    hints = typing.get_type_hints(options)
+    kinds = {f.name: hints[f.name] for f in fields(options)}
     for name, value in values.items():
         if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{path}: unknown name {name!r}{hint}")
+            raise ValueError(f"{path}: unknown name {name!r}{_nearest(name, kinds, repr)}")
         values[name] = _fitting(kinds[name], value, f"{path}: {name} = {value!r}")
     return values
+
+
+def _fitting(kind: type, value: object, what: str) -> object:
+    """`value` as the type hint `kind` wants it; ValueError where it cannot be."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic_core import to_json
+
+    if typing.get_origin(kind) is tuple and not isinstance(value, list):
+        value = [value]  # a single one needs no brackets
+    try:  # as JSON: strict, and yet strings are paths there, and lists tuples
+        return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_json(to_json(value))
+    except ValidationError as error:
+        wanted = error.errors()[0]["msg"].removeprefix("Input ")
+        raise ValueError(f"{what} {wanted}") from None
 
 
 def parse_toml(path: Path, what: str = "valid TOML", encoding: str = "utf-8") -> dict:
@@ -90,28 +173,6 @@ def parse_toml(path: Path, what: str = "valid TOML", encoding: str = "utf-8") ->
         return tomllib.loads(path.read_text(encoding=encoding))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not {what}: {' '.join(str(error).split())}") from error
-
-
-def _fitting(kind: object, value: object, what: str) -> object:
-    """`value` as the type hint `kind` wants it; ValueError where it cannot be."""
-    if typing.get_origin(kind) is tuple:
-        values = value if isinstance(value, list) else [value]
-        return tuple(_fitting(typing.get_args(kind)[0], v, what) for v in values)
-    kinds = [k for k in typing.get_args(kind) if k is not type(None)] or [kind]
-    if len(kinds) == 1 and typing.get_origin(kinds[0]) is typing.Literal:
-        kind, kinds = kinds[0], list(typing.get_args(kinds[0]))
-    if typing.get_origin(kind) is typing.Literal:
-        if value not in kinds:
-            raise ValueError(f"{what} is none of {', '.join(map(str, kinds))}")
-        return value
-    if Path in kinds and isinstance(value, str):
-        return Path(value)
-    if float in kinds and type(value) is int:
-        return float(value)
-    if type(value) not in kinds:
-        names = " or ".join(k.__name__ for k in kinds)
-        raise ValueError(f"{what} is not of type {names}")
-    return value
 
 
 def _nearby_configs(path: Path) -> str:
@@ -131,18 +192,15 @@ def run(command: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         _drop_stdout()
         raise SystemExit(141) from None
-    except (ValueError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise  # a bug of ours
         say(f"error: {one_line(error)}")
         try:
             sys.stdout.flush()
         except OSError:
             _drop_stdout()  # or what is still buffered would fail again at exit
-        raise SystemExit(1) from None
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        say(f"error: {one_line(error)}")
-        raise SystemExit(1) from None
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
 
 
 def _drop_stdout() -> None:
@@ -151,15 +209,10 @@ def _drop_stdout() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch (any device) or Python ran out of memory."""
-    text = str(error)
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or "out of memory" in text.lower()
-        or "ALLOC_FAILED" in text
-    )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    return any(sign in str(error).lower() for sign in signs)
 
 
 def one_line(error: BaseException) -> str:
@@ -175,18 +228,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"the input is no valid UTF-8 ({error.reason} at byte {error.start:,})"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def check_ranges(options: object, ranges: dict[str, tuple[float, float]]) -> None:
-    """ValueError for the first option that is set and lies outside its range."""
-    for name, (low, high) in ranges.items():
-        value = getattr(options, name)
-        if value is not None and not low <= value <= high:
-            flag = getattr(options, "flags", {}).get(name, f"--{name}")
-            # a limit that high is a mere stop
-            open_end = high >= 1e9 and not value > high
-            wanted = f"be {low:g} or more" if open_end else f"lie between {low:g} and {high:.15g}"
-            raise ValueError(f"{flag} {value} must {wanted}")
 
 
 def check_seed(seed: int | None) -> None:

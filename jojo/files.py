@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent  # the checkout: data/, models/, config/, examples/
+MODELS = ROOT / "models"  # where checkpoints go by default
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from verbs import ASKED, SAID, call, trained
 
+from jojo import command
 from jojo.files import ROOT
 from jojo.models import checkpoint
 
@@ -188,7 +189,7 @@ def test_a_damaged_model_is_named(models, tmp_path, complains):
         (("--top_k", 1 << 31), "must lie between 0 and 1073741824"),
         (("--top_p", "2"), "--top_p 2.0 must lie between"),
         (("--max_length", "0"), "--max_length (--max_tokens) 0 must be 1 or more"),
-        (("--seed", "-1"), "--seed -1 must lie between"),
+        (("--seed", "-1"), "--seed -1 must be 0 or more"),
         (("--run_name", "../x"), "plain file name"),
         (("--run_name", ""), "plain file name"),
         (("--max_histori", "3"), "did you mean --max_history?"),
@@ -196,7 +197,7 @@ def test_a_damaged_model_is_named(models, tmp_path, complains):
 )
 def test_wrong_usage_is_one_line_and_2(flags, expected, verb, capsys):
     with pytest.raises(SystemExit) as stop:
-        verb("interact.py", "--run_name", "run1", *flags)
+        command.run(lambda: verb("interact.py", "--run_name", "run1", *flags))
     assert stop.value.code == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

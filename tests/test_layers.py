@@ -24,7 +24,7 @@ FOUNDATION = {"model", "tokenizer"}
 VERBS = {p.stem for p in ROOT.glob("*.py")} - FOUNDATION
 MACHINERY = sorted((ROOT / "jojo").rglob("*.py"))
 RECIPES = sorted((ROOT / "data").glob("*.py"))
-HEAVY = ("torch", "numpy", "tiktoken", "datasets", "matplotlib", "transformers")
+HEAVY = ("torch", "numpy", "tiktoken", "datasets", "matplotlib", "transformers", "pydantic")
 
 
 def imports(path) -> set[str]:

@@ -20,7 +20,7 @@ from jojo.chat.examples import (
 from jojo.chat.memory import Chat
 from jojo.chat.sampling import Reply, ReplyReader, banned_ids, generate
 from jojo.chat.terminal import converse, enable_line_editing, read_line
-from jojo.command import check_seed, duration, say
+from jojo.command import duration, say
 from jojo.files import write_text
 from jojo.text.template import Message, decode, encode_prompt, parse_text, template_named
 
@@ -33,13 +33,6 @@ class Session:
 
     def __init__(self, config: GenConfig):
         self.config = config
-        if config.num_samples < 1:
-            raise ValueError(f"--num_samples {config.num_samples} must be 1 or more")
-        check_seed(config.seed)
-        if config.prompt is not None and config.prompt_file is not None:
-            raise ValueError("--prompt and --prompt_file exclude each other: give one")
-        if config.interactive and config.num_samples > 1:
-            raise ValueError("--interactive has one reply at a time: leave out --num_samples")
         self.options = config
         examples = None if config.examples is None else read_examples(config.examples)
         self.opened = opened.open_model(

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from jojo.command import Count, Options
 from jojo.files import ROOT, is_plain_name, sha256
 
 if TYPE_CHECKING:
@@ -38,8 +39,14 @@ def private_of(facts: Mapping) -> bool | None:
     return OWN_LICENCE in licence if licence and isinstance(licence, str) else None
 
 
+@dataclass(kw_only=True)
+class DataFolder(Options):
+    data_dir: Path = ROOT / "data"
+    """Where datasets are."""
+
+
 @dataclass
-class CommonOptions:
+class CommonOptions(Options):
     """What every recipe can be told."""
 
     name: str | None = None
@@ -48,9 +55,9 @@ class CommonOptions:
     """Share of the conversations that is held out for validation; 0: none, val repeats train."""
     seed: int = 1337
     """Decides which conversations are held out."""
-    limit: int | None = None
+    limit: Count | None = None
     """Read only the first N records."""
-    out_dir: Path = ROOT / "data"
+    out_dir: Path = DataFolder.data_dir
     """Where the files are written."""
     style: Path | None = None
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
@@ -58,10 +65,9 @@ class CommonOptions:
     few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.val_fraction < 1:
             raise ValueError(f"--val_fraction {self.val_fraction} must lie between 0 and 1")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"--limit {self.limit} must be 1 or more")
         if self.name is not None and not is_plain_name(self.name):
             raise ValueError(f"--name {self.name!r} must be a plain file name")
 
@@ -82,7 +88,7 @@ class Tally:
     chat, an empty turn) is skipped; what is rewritten in one is a change.
     """
 
-    limit: int | None = None
+    limit: Count | None = None
     records_in: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jojo.files import ROOT
+from jojo.chat.config import BaseOption
+from jojo.data.contract import DataFolder
 
 
 @dataclass(kw_only=True)
-class ConvertConfig:
+class ConvertConfig(BaseOption):
     source: Annotated[str, tyro.conf.Positional]
     """A checkpoint or an adapter of train.py, a Hugging Face folder, a name of the hub, or a
     checkpoint of nanoGPT or the first Jojo."""
@@ -25,8 +26,6 @@ class ConvertConfig:
     q2_k and more; by default what its name ends in, as chat.q4_k_m.gguf does, else f16."""
     template: Literal["chatml", "person", "speaker", "text"] | None = None
     """How the model talks; by default as its source says, else it goes on with plain text."""
-    base: str | None = None
-    """The model an adapter was trained on, where it is not found."""
     adapter: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write an adapter as a PEFT folder instead of merging it into its base."""
     ollama: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,10 +42,11 @@ class ConvertConfig:
     """Leave out the proof that the export does what the model does."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace what stands at --outfile."""
-    data_dir: Path = ROOT / "data"
+    data_dir: Path = DataFolder.data_dir
     """Where datasets are: their licences stand in the model card."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.outfile = Path(os.path.expanduser(self.outfile))
         if self.create is not None:
             self.ollama = True

@@ -13,7 +13,7 @@ from jojo import device
 from jojo.chat.config import SamplingOptions
 from jojo.chat.memory import Chat
 from jojo.chat.sampling import for_inference
-from jojo.command import check_seed, say
+from jojo.command import say
 from jojo.data import bins
 from jojo.measure.config import EvalConfig
 from jojo.models import pretrained
@@ -61,9 +61,6 @@ def measure(config: EvalConfig) -> dict:
     """Everything eval.py prints, as plain values."""
     machine = device.choose(config.device, "auto")
     model, facts = pretrained.load_model(config.checkpoint, machine.device, config.base)
-    check_seed(config.seed)
-    if config.prompts < 0 or config.eval_tokens < 1:
-        raise ValueError("--prompts must be 0 or more, --eval_tokens 1 or more")
     name = config.dataset or facts.get("dataset")
     if not name:
         raise ValueError(f"{config.checkpoint} does not say what it was trained on: give --dataset")

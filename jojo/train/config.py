@@ -1,22 +1,25 @@
-"""Every setting of the commands, once. `--help` of each command shows them."""
+"""Settings of train.py and train_chatbot.py, once. `--help` of each shows them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_type_hints
+from typing import Annotated, Literal
 
-import tyro
-
-from jojo.command import check_ranges, check_seed, seconds
-from jojo.files import ROOT, is_plain_name
+from jojo.chat.config import DeviceOption
+from jojo.command import Amount, Count, Options, Range, Seed, Share, UsageError, Whole, seconds
+from jojo.data.contract import DataFolder
+from jojo.files import MODELS, is_plain_name
 
 DEFAULT_PRESET = "gpt2"
 DEFAULT_DATASET = "chitchat"
 TUNING_EPOCHS = 3.0  # a trained model learns little data by heart when it reads it more often
 SHAPE = ("n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "block_size")
+Preset = Literal["tiny", "small", "gpt2", "medium", "large", "xl"]
+Positive = Annotated[float, Range(1e-9, 1e9)]
+Rate = Annotated[float, Range(0, 1000)]
+Dropout = Annotated[float, Range(0, 0.999)]
 
 # Settings that may differ between a run and its resumption: they do not touch what a step does.
 FREE_SETTINGS = {
@@ -30,35 +33,58 @@ FREE_SETTINGS = {
 
 
 @dataclass
-class TrainConfig:
+class RunOptions(Options):
+    """What train.py alone can be told: the run, its data and its model."""
+
     dataset: str | None = None
     """Name of a prepared dataset: data/<dataset>.json; by default chitchat, and of your own chats
     the name of the run."""
     data_path: tuple[Path, ...] = ()
     """Your own chats: files, folders, zips; first prepared as data/prepare-file.py does."""
-    me: str | None = None
-    """Who of your own chats becomes the assistant."""
     template: Literal["chatml", "speaker"] | None = None
     """How your own chats are written down; by default speaker for interviews, else chatml."""
-    data_dir: Path = ROOT / "data"
-    """Where datasets are."""
-    out_dir: Path = ROOT / "models"
-    """Where checkpoints go."""
+    out_dir: Path = MODELS
+    """Where the checkpoints go."""
     run_name: str | None = None
     """Names the files of this run; by default the dataset's name."""
+
+    init_from: str | None = None
+    """Start from a trained model (scratch: from a new one): gpt2, gpt2-medium, gpt2-large, gpt2-xl,
+    distilgpt2, a Hugging Face folder or owner/name (gpt2, qwen3), or a checkpoint."""
+    preset: Preset | None = None
+    """Size of a new model, by default gpt2; the next settings change single parts of it."""
+    arch: Literal["jojo", "gpt2"] | None = None
+    """jojo (default): Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
+    n_layer: Count | None = None
+    n_head: Count | None = None
+    n_kv_head: Count | None = None
+    n_embd: Count | None = None
+    n_inner: Count | None = None
+    tie_embeddings: bool | None = None
+    """One matrix for embedding and head; by default as the architecture has it."""
+
+    max_iters: Count | None = None
+    """Optimizer steps; by default 5000, a trained model instead reads the dataset three times."""
+    time_budget: str | None = None
+    """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
+
+
+@dataclass
+class LearningOptions(DeviceOption, DataFolder):
+    """What train.py and train_chatbot.py can both be told."""
+
+    me: str | None = None
+    """Who of your own chats becomes the assistant."""
     resume: bool = False
     """Go on with an unfinished run; the result is that of a run that was never stopped."""
     overwrite: bool = False
     """Start anew over the files of an earlier run of the same name."""
 
-    init_from: str | None = None
-    """Start from a trained model (scratch: from a new one): gpt2, gpt2-medium, gpt2-large, gpt2-xl,
-    distilgpt2, a Hugging Face folder or owner/name (gpt2, qwen3), or a checkpoint."""
-    lora_rank: int = 0
+    lora_rank: Annotated[int, Range(0, 1 << 16)] = 0
     """Train adapters of this rank beside frozen weights, e.g. 16; 0 trains all weights."""
-    lora_alpha: float | None = None
+    lora_alpha: Positive | None = None
     """The adapters count alpha / rank; by default twice the rank."""
-    lora_dropout: float = 0.0
+    lora_dropout: Dropout = 0.0
     lora_targets: str = "q,k,v,o"
     """Projections with an adapter: q, k, v, o, up, down, gate, or all."""
     lora_merge: bool = False
@@ -66,133 +92,103 @@ class TrainConfig:
     load_in_4bit: bool = False
     """Hold the frozen matrices in 4 bits (QLoRA); needs bitsandbytes and a CUDA GPU."""
 
-    preset: Literal["tiny", "small", "gpt2", "medium", "large", "xl"] | None = None
-    """Size of a new model, by default gpt2; the next settings change single parts of it."""
-    arch: Literal["jojo", "gpt2"] | None = None
-    """jojo (default): Qwen3-shaped, exports anywhere. gpt2: as GPT-2."""
-    n_layer: int | None = None
-    n_head: int | None = None
-    n_kv_head: int | None = None
-    n_embd: int | None = None
-    n_inner: int | None = None
-    block_size: int | None = None
+    epochs: Positive | None = None
+    """Instead of --max_iters: how often to read the dataset."""
+    patience: Count | None = None
+    """Stop when the validation loss has not fallen for this many validations in a row."""
+    block_size: Count | None = None
     """Context in tokens. A trained model keeps its own, and reads sequences of this length; by
     default up to 512, as fits the data."""
-    tie_embeddings: bool | None = None
-    """One matrix for embedding and head; by default as the architecture has it."""
-    dropout: float = 0.0
-
-    max_iters: int | None = None
-    """Optimizer steps; by default 5000, a trained model instead reads the dataset three times."""
-    epochs: float | None = None
-    """Instead of --max_iters: how often to read the dataset."""
-    time_budget: str | None = None
-    """Instead of --max_iters: as many steps as fit in e.g. 90s, 30m, 2h."""
-    patience: int | None = None
-    """Stop when the validation loss has not fallen for so many validations in a row."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Sequences per optimizer step; by default 32, for a trained model 1 to 16 as fits the data."""
-    micro_batch_size: int | None = None
+    micro_batch_size: Count | None = None
     """Sequences computed at once; found automatically, and never changes the result's meaning."""
     loss_on: Literal["all", "assistant"] = "all"
     """Learn every token, or only the assistant's turns."""
-    seed: int = 1337
-
-    optimizer: Literal["muon", "adamw"] | None = None
-    """muon (default of new models and what it trained): Muon for the matrices of the blocks, AdamW
-    for the rest. adamw (default of other trained models and of LoRA): AdamW for all."""
-    learning_rate: float | None = None
+    seed: Seed = 1337
+    learning_rate: Rate | None = None
     """Of the block matrices (muon: 0.02; fine-tuning 0.004), or of everything (adamw: 0.0006;
     fine-tuning 0.00005; LoRA 0.0002)."""
-    embedding_lr: float = 0.01
-    """AdamW rate of the embeddings beside Muon."""
-    head_lr: float = 0.002
-    """AdamW rate of head and norms beside Muon."""
-    weight_decay: float = 0.0
+    weight_decay: Amount = 0.0
     """Of the block matrices."""
-    warmup_iters: int = 10
-    decay_fraction: float = 0.6
-    """Share of the run, at its end, over which rates fall linearly."""
-    final_lr_fraction: float = 0.02
-    """What the rates fall to."""
-    grad_clip: float = 1.0
-    """Largest gradient norm; 0 for none."""
+    dropout: Dropout = 0.0
 
-    eval_interval: int | None = None
-    """Steps between validation losses; by default 250, for a trained model four times an epoch."""
-    eval_tokens: int = 65536
+    eval_tokens: Count = 65536
     """Validation tokens read each time, always the same ones."""
-    sample_interval: int = 1000
-    """Steps between sample conversations; 0 for none."""
-    save_interval: int = 1000
-    """Steps between checkpoints <run><step>.pt."""
-    resume_seconds: float = 60.0
-    """Least time between saves of the resume file; 0 saves it at every step."""
+    resume_seconds: Amount = 60.0
+    """Least time between two saves of the resume file; 0 saves it at every step."""
     tensorboard: bool = False
     """Write TensorBoard events to <out_dir>/<run>-tensorboard."""
 
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the matrix products; weights stay float32."""
     compile: bool = True
-    """torch.compile, where a compiler is there."""
+    """Use torch.compile where there is a compiler."""
 
     def __post_init__(self) -> None:
-        for name in ("max_iters", "batch_size", "eval_interval", "eval_tokens", "save_interval"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"--{name} {value} must be 1 or more")
-        seconds(self.time_budget or "1s")
-        ranges = {
-            "decay_fraction": (0.0, 1.0),
-            "final_lr_fraction": (0.0, 1.0),
-            "dropout": (0.0, 0.999),
-            "warmup_iters": (0, 1 << 40),
-            "micro_batch_size": (1, 1 << 40),
-            "grad_clip": (0.0, 1e30),
-            "weight_decay": (0.0, 1e30),
-            "epochs": (1e-9, 1e9),
-            "sample_interval": (0, 1 << 40),
-            "resume_seconds": (0.0, 1e30),
-            "patience": (1, 1 << 40),
-            "lora_rank": (0, 1 << 16),
-            "learning_rate": (0.0, 1e3),
-            "embedding_lr": (0.0, 1e3),
-            "head_lr": (0.0, 1e3),
-            "lora_alpha": (1e-9, 1e9),
-            "lora_dropout": (0.0, 0.999),
-        }
-        check_seed(self.seed)
-        check_ranges(self, ranges)
-        if self.epochs is not None and self.time_budget is not None:
-            raise ValueError("--epochs and --time_budget exclude each other: give one")
+        super().__post_init__()
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
-        if not is_plain_name(self.run):
-            raise ValueError(f"--run_name {self.run!r} must be a plain file name")
-        self._check_tuning()
+        self._check_adapter()
 
-    def _check_tuning(self) -> None:
-        """What only makes sense with a trained model, and what makes none with it."""
-        if self.base:
-            if shape := self.new_shape:
-                raise ValueError(
-                    f"--{shape[0]} is for a new model, --init_from {self.init_from} has its own "
-                    "shape: leave one of them out"
-                )
-        elif self.lora_rank:
-            raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
+    def _check_adapter(self) -> None:
         for name in ("lora_alpha", "lora_dropout", "lora_targets", "lora_merge"):
-            if not self.lora_rank and getattr(self, name) != getattr(TrainConfig, name):
-                raise ValueError(f"--{name} is of adapters: add --lora_rank 16, or leave it out")
-        if self.lora_rank and self.optimizer == "muon":
-            raise ValueError("--optimizer muon is not for adapters: leave it out, or --lora_rank")
+            if not self.lora_rank and getattr(self, name) != getattr(LearningOptions, name):
+                raise ValueError(f"--{name} is for adapters: add --lora_rank 16, or leave it out")
         if self.lora_rank and not self.lora_target_names:
             raise ValueError("--lora_targets is empty: name projections, e.g. q,k,v,o")
         if self.load_in_4bit and not self.lora_rank:
             raise ValueError("--load_in_4bit needs adapters that learn: add --lora_rank 16")
         if self.load_in_4bit and self.lora_merge:
             raise ValueError("--lora_merge needs the whole weights: leave out --load_in_4bit")
+
+    @property
+    def lora_target_names(self) -> tuple[str, ...]:
+        return tuple(self.lora_targets.replace(",", " ").split())
+
+
+@dataclass
+class TrainConfig(LearningOptions, RunOptions):
+    """All settings of a training run."""
+
+    optimizer: Literal["muon", "adamw"] | None = None
+    """muon (default of new models and what it trained): Muon for the matrices of the blocks, AdamW
+    for the rest. adamw (default of other trained models and of LoRA): AdamW for all."""
+    embedding_lr: Rate = 0.01
+    """AdamW rate of the embeddings beside Muon."""
+    head_lr: Rate = 0.002
+    """AdamW rate of head and norms beside Muon."""
+    warmup_iters: Whole = 10
+    decay_fraction: Share = 0.6
+    """Share of the run, at its end, over which rates fall linearly."""
+    final_lr_fraction: Share = 0.02
+    """What the rates fall to."""
+    grad_clip: Amount = 1.0
+    """Largest gradient norm; 0 for none."""
+
+    eval_interval: Count | None = None
+    """Steps between validation losses; by default 250, for a trained model four times an epoch."""
+    sample_interval: Whole = 1000
+    """Steps between sample conversations; 0 for none."""
+    save_interval: Count = 1000
+    """Steps between checkpoints <run><step>.pt."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seconds(self.time_budget or "1s")
+        if self.epochs is not None and self.time_budget is not None:
+            raise ValueError("--epochs and --time_budget exclude each other: give one")
+        if not is_plain_name(self.run):
+            raise ValueError(f"--run_name {self.run!r} must be a plain file name")
+        if self.base and (shape := self.new_shape):
+            raise ValueError(
+                f"--{shape[0]} is for a new model, --init_from {self.init_from} has its own "
+                "shape: leave one of them out"
+            )
+        if self.lora_rank and not self.base:
+            raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
+        if self.lora_rank and self.optimizer == "muon":
+            raise ValueError("--optimizer muon is not for adapters: leave it out, or --lora_rank")
 
     def for_new_model(self) -> TrainConfig:
         """With what was left open filled in; jojo/train/finetune.py does it for a trained model."""
@@ -244,10 +240,6 @@ class TrainConfig:
             return 6e-4
         return 2e-4 if self.lora_rank else 5e-5
 
-    @property
-    def lora_target_names(self) -> tuple[str, ...]:
-        return tuple(name for name in self.lora_targets.replace(",", " ").split())
-
     def model_settings(self) -> dict:
         """What is set beside the preset, as keyword arguments of GPTConfig."""
         given = {n: getattr(self, n) for n in ("arch", *SHAPE, "tie_embeddings")}
@@ -255,20 +247,8 @@ class TrainConfig:
         return {"dropout": self.dropout, **given}
 
 
-def without_flags(*names: str) -> Callable[[type], type]:
-    """Of a dataclass: these fields are no flags of its command, as it decides them itself."""
-
-    def hide(cls: type) -> type:
-        hints = get_type_hints(cls, include_extras=True)
-        cls.__annotations__ |= {name: tyro.conf.Suppress[hints[name]] for name in names}
-        cls.no_flags = names
-        return cls
-
-    return hide
-
-
 @dataclass
-class OwnFiles:
+class ChatbotFiles(Options):
     """What train_chatbot.py starts from, reads and leaves."""
 
     model: str = "gpt2-small (124M)"
@@ -278,13 +258,13 @@ class OwnFiles:
     """Texts to learn: files, folders, zips of plain text."""
     conversation_file: tuple[Path, ...] = ()
     """Conversations to learn: files, folders, zips of whatever data/prepare-file.py reads."""
-    save_path: Path = ROOT / "models" / "chatbot.pt"
+    save_path: Path = MODELS / "chatbot.pt"
     """The model that comes out, a .pt file."""
     interactive: bool = False
     """Talk to it afterwards; without files to learn: to the model that is at --save_path."""
     system: str | None = None
     """System message for conversations that have none, and of --interactive: a persona."""
-    val_fraction: float | None = None
+    val_fraction: Annotated[float, Range(0, 0.9)] | None = None
     """Share that is held out to see when to stop; by default a tenth, and nothing of fewer than 20
     conversations or pieces of a text."""
 
@@ -293,21 +273,15 @@ class OwnFiles:
         return bool(self.text_file or self.conversation_file)
 
 
-@without_flags(
-    *("dataset", "data_path", "template", "out_dir", "run_name", "init_from", "max_iters"),
-    *("preset", "arch", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner", "tie_embeddings"),
-    *("time_budget", "optimizer", "embedding_lr", "head_lr", "warmup_iters", "decay_fraction"),
-    *("final_lr_fraction", "grad_clip", "eval_interval", "sample_interval", "save_interval"),
-)
 @dataclass
-class ChatbotConfig(TrainConfig, OwnFiles):
-    """What train_chatbot.py can be told; `training` makes the settings of a run of it."""
+class ChatbotConfig(LearningOptions, ChatbotFiles):
+    """All settings of train_chatbot.py; `training` makes those of its run."""
 
-    epochs: float = TUNING_EPOCHS
+    epochs: Positive = TUNING_EPOCHS
     """How often to read the data."""
-    patience: int | None = None
-    """Stop when the validation loss has not fallen for so many validations in a row, of which there
-    are four in an epoch; by default four."""
+    patience: Count | None = None
+    """Stop when the validation loss has not fallen for this many validations in a row, of which
+    there are four in an epoch; by default four."""
 
     def __post_init__(self) -> None:
         self.save_path = Path(os.path.expanduser(self.save_path))
@@ -316,32 +290,30 @@ class ChatbotConfig(TrainConfig, OwnFiles):
             raise ValueError(f"--save_path {self.save_path} must be a file whose name ends in .pt")
         if self.epochs <= 0:
             raise ValueError(f"--epochs {self.epochs:g} must be more than 0")
-        check_ranges(self, {"val_fraction": (0.0, 0.9), "block_size": (1, 1 << 40)})
-        self.training()  # has checks of its own
+        super().__post_init__()
 
     def check_files(self) -> None:
-        """ValueError where there is nothing to learn, or what is asked for does not go with it.
+        """UsageError where there is nothing to learn, or what is asked for does not go with it.
 
         Not in __post_init__: a TOML file may hold the one and flags the other.
         """
         if not self.has_data and not self.interactive:
-            raise ValueError(
+            raise UsageError(
                 "there is nothing to learn: give --text_file FILE, --conversation_file FILE or both"
             )
         if self.me and not self.conversation_file:
-            raise ValueError("--me names somebody in --conversation_file: give that")
+            raise UsageError("--me names somebody in --conversation_file: give that")
         if self.system and self.has_data and not self.conversation_file:
-            raise ValueError("--system needs conversations: give --conversation_file, too")
+            raise UsageError("--system needs conversations: give --conversation_file, too")
         if self.loss_on == "assistant" and self.text_file:
-            raise ValueError(
+            raise UsageError(
                 "--loss_on assistant: a text has no assistant, nothing of --text_file would be "
                 "learned; leave one of them out"
             )
 
     def training(self, **decided: object) -> TrainConfig:
         """The settings of the training run; `decided`: by what the data is like."""
-        given = {f.name: getattr(self, f.name) for f in fields(TrainConfig)}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {f.name: getattr(self, f.name) for f in fields(LearningOptions)}
         run = self.save_path.stem
         named = {"run_name": run, "dataset": f"chatbot-{run}", "out_dir": self.save_path.parent}
         return TrainConfig(**given | named | {"init_from": self.model} | decided)

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +274,6 @@ def test_flags_are_those_of_training_but_for_what_is_decided_here() -> None:
         assert f"{flag} " in told or f"{flag}," in told
     for flag in ("--dataset", "--preset", "--run_name", "--max_iters", "--init_from"):
         assert flag not in told
-    assert {f.name for f in fields(TrainConfig)} < {f.name for f in fields(ChatbotConfig)}
 
 
 def test_warnings(config, untrained, capsys) -> None:

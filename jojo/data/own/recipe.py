@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from jojo.command import seconds
+from jojo.command import UsageError
 from jojo.data import recipes
 from jojo.data.contract import OWN_LICENCE, Recipe, Tally, private_of
 from jojo.data.own import transcript
@@ -40,8 +40,6 @@ class FileOptions(ExportOptions):
 
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Files, folders and archives (zip, tar)."""
-    system: str | None = None
-    """System message for conversations that have none, e.g. a persona."""
 
     @cached_property
     def found(self) -> Found:
@@ -49,7 +47,7 @@ class FileOptions(ExportOptions):
         from jojo.data.own.found import Found
 
         if not self.paths:
-            raise ValueError("give the files, folders or zips to read")
+            raise UsageError("give the files, folders or zips to read")
         return Found(self.paths)
 
 
@@ -62,7 +60,6 @@ def fits_in_memory(options: FileOptions) -> bool:
 
 
 def conversations(options: FileOptions, tally: Tally) -> Iterator[Conversation]:
-    seconds(options.gap, "--gap")
     with options.found as found:
         found.note_sources(tally)
         if not options.anonymize:

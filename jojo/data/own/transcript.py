@@ -53,9 +53,13 @@ class ExportOptions(CommonOptions):
     anonymize: bool = False
     """Replace names, phone numbers, e-mail addresses and links."""
     system: str | None = None
-    """System message put before every conversation, e.g. a persona."""
+    """System message for conversations that have none, e.g. a persona."""
 
     me_flag: ClassVar[str] = "--me"  # what the command calls `me`; "" where it has no such flag
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seconds(self.gap, "--gap")
 
 
 def conversations(

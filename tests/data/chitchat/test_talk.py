@@ -290,7 +290,6 @@ def test_a_table_of_ones_own(tmp_path):
         (["--input", "nope.json"], "reads a phrasing table (.toml), not nope.json"),
         (["--source", "byu", "--input", "nope.json"], "nope.json"),
         (["--source", "byu", "--input", "bot.toml"], "reads the dataset.json"),
-        (["--conversations", "0"], "at least 1"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys, flags, complaint):
@@ -299,6 +298,11 @@ def test_wrong_input_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys, 
     assert complaint in (message := capsys.readouterr().err)
     assert message.count("\n") == 1
     assert not list(tmp_path.glob("*.bin"))
+
+
+def test_a_number_out_of_range_is_wrong_usage(tmp_path, capsys):
+    assert run("--out_dir", tmp_path, "--conversations", 0) == 2
+    assert "--conversations 0 must be 1 or more" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the real conversations

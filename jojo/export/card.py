@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import ReplyReader, banned_ids, generate
+from jojo.chat.engine import Drawing
 from jojo.export import ollama
 from jojo.export.publish import public_command
 from jojo.models.names import HUB_ID
@@ -168,13 +168,8 @@ def _reply(model: GPT, prompt: str, template: Template) -> str:
     messages = [_user(prompt) if template.is_chat else _assistant(prompt)]
     ids = encode_prompt(messages, template.name)
     options = SamplingOptions(temp=0.0, max_tokens=SAMPLE_TOKENS)
-    reader, banned = ReplyReader(template), banned_ids(template)
-    for drawn in generate(model, ids, options, torch.Generator(), banned=banned):
-        reader.push(drawn[0])
-        if reader.reply.ended:
-            break
-    reader.finish()
-    return reader.reply.text + ("" if reader.reply.ended else " ...")
+    (reply,) = Drawing(model, ids, template, options, torch.Generator()).run()
+    return reply.shown
 
 
 def _figures(model: GPT, facts: dict, files: Sequence[str], stage: Stage) -> str:

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 import tokenizer
-from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import generate
 from jojo.command import say
 from jojo.models import checkpoint, pretrained, weights
 from jojo.models.weights import GPT2_TOKENS
@@ -106,18 +104,6 @@ def chats(template: str, contents: Sequence[str] = QUESTIONS) -> list[list[Messa
     if "system" in template_named(template).prefix:
         found.append([{"role": "system", "content": contents[0]}, *found[0]])
     return found
-
-
-@torch.inference_mode()
-def greedy(model: GPT, prompt: Sequence[int], n_tokens: int, ends: Sequence[int]) -> list[int]:
-    """What `model` writes after `prompt`, with the token that ends it."""
-    options = SamplingOptions(temp=0.0, max_tokens=n_tokens)
-    ids: list[int] = []
-    for (drawn,) in generate(model, prompt, options, torch.Generator()):
-        ids.append(drawn)
-        if drawn in ends:
-            break
-    return ids
 
 
 @torch.inference_mode()

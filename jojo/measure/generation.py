@@ -285,19 +285,23 @@ def random_model(preset: str) -> GPT:
 
 
 def _in_ours(work: Work, dtype: str) -> dict:
-    """gen.py's sampler, one sequence."""
+    """gen.py's engine, one sequence."""
     import torch
 
     from jojo.chat.config import SamplingOptions
+    from jojo.chat.engine import Drawing
     from jojo.chat.opened import open_model
-    from jojo.chat.sampling import generate as tokens
+    from jojo.text.template import template_named
 
     model = open_model(str(work.folder / "model.pt"), "auto", dtype).model
+    text = template_named("text")
 
     def generate(n: int) -> list[int]:
         options = SamplingOptions(temp=0.0, max_tokens=n)
-        drawn = tokens(model, work.prompt, options, torch.Generator(), banned=work.ends)
-        return [ids[0] for ids in drawn]
+        drawing = Drawing(
+            model, work.prompt, text, options, torch.Generator(), nonstop=True, banned=work.ends
+        )
+        return drawing.run()[0].ids
 
     return _clocked(generate, work.n_tokens)
 

@@ -12,9 +12,10 @@ import torch
 
 from jojo.chat import terminal
 from jojo.chat.config import SamplingOptions
+from jojo.chat.engine import ReplyReader, banned_ids
 from jojo.chat.examples import examples_of, with_examples
 from jojo.chat.memory import Chat, chat_template_of
-from jojo.chat.sampling import ReplyReader, banned_ids, choose_tokens
+from jojo.chat.sampling import choose_tokens
 from jojo.text.template import Message, decode, encode, encode_prompt
 
 
@@ -402,7 +403,7 @@ def test_a_message_that_no_reply_came_to_is_not_remembered(chat_with, monkeypatc
         yield [50]
         raise ValueError("the model's logits are not numbers")
 
-    monkeypatch.setattr("jojo.chat.memory.generate", broken)
+    monkeypatch.setattr("jojo.chat.engine.generate", broken)
     complaint(say, chat, "Hello!")
     assert chat.messages == []
 

@@ -10,7 +10,8 @@ import torch
 
 import tokenizer
 from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import ReplyReader, banned_ids, choose_tokens, for_inference, generate
+from jojo.chat.engine import ReplyReader, banned_ids
+from jojo.chat.sampling import choose_tokens, for_inference, generate
 from jojo.text.template import TEMPLATES
 from model import GPTConfig, KVCache
 from tokenizer import ENDOFTEXT, IM_END, IM_START, N_TOKENS

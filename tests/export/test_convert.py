@@ -16,6 +16,8 @@ from verbs import ASKED, SAID, call, trained
 
 import tokenizer
 from jojo import files
+from jojo.chat.config import SamplingOptions
+from jojo.chat.engine import Drawing
 from jojo.command import one_line
 from jojo.export import gguf, hf_folder, llamacpp, ollama, proof, push
 from jojo.export.hf_folder import save_folder
@@ -200,8 +202,9 @@ def test_nanogpt_comes_in(tiny_model, convert, fails):
     ours, facts = checkpoint.load_model(Path("ours.pt"))
     assert (facts["template"], facts["step"]) == ("text", 9)
     prompt = tokenizer.encode("Once upon a time")
-    ends = template_named("text").end_ids
-    assert proof.greedy(ours, prompt, 20, ends) == proof.greedy(model, prompt, 20, ends)
+    text, options = template_named("text"), SamplingOptions(temp=0.0, max_tokens=20)
+    here, there = (Drawing(m, prompt, text, options, torch.Generator()) for m in (ours, model))
+    assert here.run() == there.run()
     assert "exact" in fails("ckpt.pt", "--outfile", "x.gguf")
     convert("ckpt.pt", "--outfile", "folder")
     convert("ckpt.pt", "--outfile", "chatty.pt", "--template", "chatml")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from jojo import device
 from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import Reply
+from jojo.chat.engine import Reply
 from jojo.data import bins
 from jojo.data.chitchat.table import load
 from jojo.data.chitchat.talk import held_out_prompts

@@ -62,9 +62,10 @@ def checkpoint_of(name: str, out_dir: Path) -> Path:
 def runs(out_dir: Path) -> list[str]:
     """Names of the runs that have a model, the newest last."""
     from jojo.models import checkpoint
+    from jojo.models.names import models_in
 
     names = []
-    for path in sorted(out_dir.glob("*.pt"), key=lambda p: p.stat().st_mtime):
+    for path in models_in(out_dir):
         try:
             names.append(checkpoint.load(path).get("run"))
         except ValueError:  # no checkpoint of ours

@@ -21,13 +21,13 @@ from jojo.export.hf_folder import write
 from jojo.export.save import content_of
 from jojo.files import must_have_room, scratch_file, whole_file, write_text
 from jojo.models import checkpoint, nanogpt, pretrained
-from jojo.models.names import check_name
+from jojo.models.names import CHECKPOINT, ENDINGS, GGUF, check_name
 from jojo.models.pretrained import Base
 from jojo.models.weights import hash_of
 from jojo.text.template import template_named
 from tokenizer import N_TOKENS
 
-OTHER_FORMATS = (".bin", ".ckpt", ".onnx", ".pth", ".safetensors", ".zip")
+WRITTEN = {CHECKPOINT, GGUF}  # else a folder
 
 
 def convert(config: ConvertConfig, command: str) -> int:
@@ -43,7 +43,7 @@ class Conversion:
         self.path, self.suffix = config.outfile, config.outfile.suffix.lower()
         self.checks: list[proof.Check] = []
         self._check_place()
-        if self.suffix == ".gguf":
+        if self.suffix == GGUF:
             self.kind = gguf.type_of(self.path, config.type)
             if self.kind in gguf.K_QUANTS:
                 llamacpp.check_quantizer()
@@ -70,7 +70,7 @@ class Conversion:
                 f"{source} holds weights that are no numbers: its training went astray, choose an "
                 "earlier checkpoint"
             )
-        if n < N_TOKENS and self.suffix != ".pt":
+        if n < N_TOKENS and self.suffix != CHECKPOINT:
             raise ValueError(
                 f"{source} has {n:,} tokens, its vocabulary {N_TOKENS:,}: nothing else could read "
                 "or write text with it"
@@ -84,11 +84,11 @@ class Conversion:
         path, overwrite = self.path, self.config.overwrite
         if path.exists() and path.resolve() == Path(self.config.source).expanduser().resolve():
             raise ValueError(f"{path} is what is converted: choose another --outfile")
-        if self.suffix in OTHER_FORMATS:
+        if self.suffix in ENDINGS.keys() - WRITTEN:
             raise ValueError(f"{path}: name a file NAME.gguf or NAME.pt, or a folder")
         if file := next((p for p in path.parents if p.is_file()), None):
             raise ValueError(f"{path} cannot be written: {file} is a file, choose another place")
-        if self.suffix not in (".gguf", ".pt"):
+        if self.suffix not in WRITTEN:
             must_be_free(path, overwrite)
             return
         targets = [path, self.modelfile] if self.config.ollama else [path]
@@ -98,7 +98,7 @@ class Conversion:
             if target.exists() and not overwrite:
                 raise ValueError(f"{target} is there already: add --overwrite, or choose another")
         if self.config.ollama and self.modelfile.exists() and not ollama.is_ours(self.modelfile):
-            raise ValueError(f"{self.modelfile} is not of Jojo: choose another folder")
+            raise ValueError(f"{self.modelfile} was not written by Jojo: choose another folder")
 
     def _open(self) -> Base:
         """The source; with --adapter its base and, apart from it, the adapter."""
@@ -115,7 +115,7 @@ class Conversion:
     def run(self) -> int:
         shape = f"{self.model.config.arch}, {self.model.n_params() / 1e6:.1f} M parameters"
         say(f"{self.config.source}: {shape}, template {self.template}")
-        kinds = {".gguf": self._gguf, ".pt": self._checkpoint}
+        kinds = {GGUF: self._gguf, CHECKPOINT: self._checkpoint}
         kinds.get(self.suffix, self._adapter if self.config.adapter else self._folder)()
         for line in self._what_next():
             say(line)
@@ -204,7 +204,7 @@ class Conversion:
         path = shlex.quote(str(self.path))
         if self.config.adapter:
             return [f"wrote {path}; its README.md says how to load it"]
-        if self.suffix != ".gguf":
+        if self.suffix != GGUF:
             return [f"wrote {path}; python gen.py {path} --interactive"]
         lines = [f"wrote {path}, {self.path.stat().st_size / 1e6:,.1f} MB; llama-cli -m {path}"]
         if self.config.ollama:
@@ -214,8 +214,8 @@ class Conversion:
         return lines
 
     def _push(self) -> str:
-        files = [self.path] if self.suffix == ".gguf" else self.path
+        files = [self.path] if self.suffix == GGUF else self.path
         if self.config.ollama:
             files.append(self.modelfile)
-        text = self._card([p.name for p in files]) if self.suffix == ".gguf" else None
+        text = self._card([p.name for p in files]) if self.suffix == GGUF else None
         return push.push(files, self.config.push, not self.config.public, text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jojo.files import read_json
+from jojo.models.names import models_in
 from model import GPTConfig
 
 # Our settings and theirs.
@@ -118,8 +119,8 @@ def raw_config(folder: Path) -> dict:
             f"{folder} holds an adapter of PEFT, no model: merge it first, in Python with "
             "PeftModel.merge_and_unload() and save_pretrained()"
         )
-    ours = sorted(p.name for p in folder.glob("*.pt") if "-resume" not in p.name)
-    hint = f"did you mean {folder / ours[-1]}?" if ours else "give the folder that holds it"
+    ours = models_in(folder)
+    hint = f"did you mean {ours[-1]}?" if ours else "give the folder that holds it"
     raise ValueError(f"{folder} has no config.json, so it is no Hugging Face model: {hint}")
 
 

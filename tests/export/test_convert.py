@@ -444,7 +444,7 @@ def test_a_modelfile_beside_the_gguf(models, convert, fails):
 def test_a_modelfile_of_somebody_else_stays(models, fails):
     Path("Modelfile").write_text("FROM llama3\n")
     line = fails(models / "chatml90.pt", "--outfile", "c.gguf", "--ollama", "--overwrite")
-    assert "not of Jojo" in line
+    assert "not written by Jojo" in line
 
 
 def test_ollama_makes_the_model(models, convert, monkeypatch):

@@ -536,10 +536,10 @@ def test_folders_that_are_no_model(tmp_path, complaint):
 def test_a_folder_without_weights_or_with_pickled_ones(saved, complaint):
     folder = saved()
     (folder / "model.safetensors").unlink()
-    assert "model.safetensors is missing" in complaint(read_state, folder)
+    assert "has no model.safetensors;" in complaint(read_state, folder)
     (folder / "pytorch_model.bin").write_bytes(b"x")
     message = complaint(read_state, folder)
-    assert "pickled weights alone (pytorch_model.bin)" in message
+    assert "pytorch_model.bin: pickled weights" in message
     assert "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)" in message
 
 

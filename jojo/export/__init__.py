@@ -11,6 +11,7 @@ save.py        an opened model written again, in full precision
 proof.py       the same prompts here and there, compared
 proof_gguf.py  a GGUF file read back, and llama.cpp asked
 llamacpp.py    llama.cpp in a process of its own; its quantizer
+process.py     processes of their own
 card.py        the model card
 publish.py     what a published file may tell
 push.py        uploads to huggingface.co

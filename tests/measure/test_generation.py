@@ -13,7 +13,7 @@ from jojo.export.hf_folder import as_transformers
 from jojo.files import ROOT
 from jojo.measure import generation, training
 from jojo.measure.config import BenchConfig
-from jojo.measure.generation import OURS, programs, random_model
+from jojo.measure.generation import OURS, random_model, wanted_programs
 from jojo.models import checkpoint
 from jojo.train.config import TrainConfig
 
@@ -115,12 +115,12 @@ def test_what_cannot_run_a_model_is_left_out_or_refused(bench_gen, complaint, ca
 
 def test_unknown_and_missing_programs_are_named(complaint, monkeypatch, capsys):
     for against in ("lama.cpp", "", "transformers,"):
-        assert "none of uncached, transformers, llama.cpp" in complaint(programs, against)
+        assert "none of uncached, transformers, llama.cpp" in complaint(wanted_programs, against)
     monkeypatch.setattr(generation, "find_spec", lambda name: None if name == "xllamacpp" else True)
-    assert complaint(programs, "llama.cpp").endswith("pip install xllamacpp")
-    assert programs(None) == ["uncached", "transformers"]
+    assert complaint(wanted_programs, "llama.cpp").endswith("pip install xllamacpp")
+    assert wanted_programs(None) == ["uncached", "transformers"]
     assert "pip install xllamacpp" in capsys.readouterr().err
-    assert programs("transformers, uncached") == ["transformers", "uncached"]
+    assert wanted_programs("transformers, uncached") == ["transformers", "uncached"]
 
 
 def test_the_process_that_measures_stays_small():

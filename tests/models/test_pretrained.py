@@ -149,9 +149,7 @@ def test_a_slip_in_a_checkpoints_name(plain, complaint, monkeypatch):
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.gguf"])
 def test_single_files_of_other_programs(name, tmp_path, complaint):
     (tmp_path / name).write_bytes(b"x")
-    assert "the folder with config.json" in complaint(
-        pretrained.load_model, tmp_path / name
-    )
+    assert "the folder with config.json" in complaint(pretrained.load_model, tmp_path / name)
 
 
 def test_checking_a_name_is_quick():

@@ -14,10 +14,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jojo.command import say
-from jojo.export import card, gguf, llamacpp, ollama, peft, proof, proof_gguf, push
+from jojo.export import (
+    card,
+    gguf,
+    llamacpp,
+    ollama,
+    peft,
+    proof,
+    proof_gguf,
+    push,
+)
 from jojo.export.config import ConvertConfig
 from jojo.export.folder import must_be_free, whole_folder
 from jojo.export.hf_folder import write
+from jojo.export.proof_transformers import in_transformers, of_checkpoint
 from jojo.export.save import content_of
 from jojo.files import must_have_room, scratch_file, whole_file, write_text
 from jojo.models import checkpoint, nanogpt, pretrained
@@ -138,7 +148,7 @@ class Conversion:
         must_have_room(self.path, 4 * self.model.n_params() + (8 << 20))
         with whole_folder(self.path, self.config.overwrite) as folder:
             write(self.model, folder, self.template, self.facts)
-            self._prove(lambda: proof.in_transformers(self.model, self.template, folder))
+            self._prove(lambda: in_transformers(self.model, self.template, folder))
             names = sorted(p.name for p in folder.glob("*.safetensors"))
             write_text(folder / push.CARD, self._card(names))
 
@@ -182,7 +192,7 @@ class Conversion:
         content = content_of(self.model, {"command": self.command} | self.facts)
         with whole_file(self.path) as path:
             checkpoint.save(path, content)
-            self._prove(lambda: proof.of_checkpoint(self.model, path, self._source_folder()))
+            self._prove(lambda: of_checkpoint(self.model, path, self._source_folder()))
 
     def _source_folder(self) -> Path | None:
         """The Hugging Face folder that was read, if it was one."""

@@ -19,7 +19,7 @@ from jojo import files
 from jojo.chat.config import SamplingOptions
 from jojo.chat.engine import Drawing
 from jojo.command import one_line
-from jojo.export import gguf, hf_folder, llamacpp, ollama, proof, push
+from jojo.export import gguf, hf_folder, llamacpp, ollama, proof_transformers, push
 from jojo.export.hf_folder import save_folder
 from jojo.files import ROOT
 from jojo.models import checkpoint, hf, lora, pretrained, weights
@@ -273,7 +273,7 @@ def card_of(convert, models) -> str:
     ("target", "install"), [("out", "transformers"), ("out.gguf", "xllamacpp")]
 )
 def test_what_is_not_installed_is_skipped_and_named(target, install, models, convert, monkeypatch):
-    for module in (proof, llamacpp):
+    for module in (proof_transformers, llamacpp):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     said = convert(models / "chatml90.pt", "--outfile", target)
     assert "skipped, it is not installed: pip install" in said

@@ -144,9 +144,9 @@ class Chat:
             examples = _checked(content.get("examples", self.examples))
             system = content.get("system")
             if system is not None and not isinstance(system, str):
-                raise ValueError("its system message is no text")
+                raise ValueError("its system message is not text")
             if system and "system" not in self.template.prefix:
-                raise ValueError("it has a system message, this model was trained without")
+                raise ValueError("it has a system message, and this model was trained without any")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is not a saved chat: {error}") from error
         self.system, self.examples, self.messages = system, examples, messages

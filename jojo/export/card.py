@@ -159,7 +159,7 @@ def _samples(model: GPT, template: Template) -> str:
         for prompt in OPENINGS if template.is_chat else BEGINNINGS:
             reply = _reply(model, prompt, template)
             shown.append(f"> {prompt}\n{reply}" if template.is_chat else prompt + reply)
-    except ValueError as error:  # weights that are no numbers, a context too short for a prompt
+    except ValueError as error:  # weights that are not numbers, a context too short for a prompt
         return f"None: {_plain(str(error).partition(':')[0])}."
     return f"Its likeliest words, at most {SAMPLE_TOKENS} tokens:\n\n" + _block("\n\n".join(shown))
 

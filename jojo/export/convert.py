@@ -41,12 +41,12 @@ WRITTEN = {CHECKPOINT, GGUF}  # else a folder
 
 
 def convert(config: ConvertConfig, command: str) -> int:
-    """Write `config.outfile`, prove it, and do what is to be done with it; ValueError otherwise."""
+    """Write `config.outfile`, prove it, create and push it where asked; ValueError if that fails."""
     return Conversion(config, command).run()
 
 
 class Conversion:
-    """One export. Everything that can be refused is looked at before the work begins."""
+    """One export. Whatever can be refused is refused before the work begins."""
 
     def __init__(self, config: ConvertConfig, command: str):
         self.config, self.command = config, command
@@ -77,7 +77,7 @@ class Conversion:
         source, n = self.config.source, self.model.config.vocab_size
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise ValueError(
-                f"{source} holds weights that are no numbers: its training went astray, choose an "
+                f"{source} holds weights that are not numbers: its training diverged; choose an "
                 "earlier checkpoint"
             )
         if n < N_TOKENS and self.suffix != CHECKPOINT:
@@ -93,7 +93,7 @@ class Conversion:
     def _check_place(self) -> None:
         path, overwrite = self.path, self.config.overwrite
         if path.exists() and path.resolve() == Path(self.config.source).expanduser().resolve():
-            raise ValueError(f"{path} is what is converted: choose another --outfile")
+            raise ValueError(f"{path} is the model to be converted: choose another --outfile")
         if self.suffix in ENDINGS.keys() - WRITTEN:
             raise ValueError(f"{path}: name a file NAME.gguf or NAME.pt, or a folder")
         if file := next((p for p in path.parents if p.is_file()), None):
@@ -116,7 +116,7 @@ class Conversion:
         check_name(source)
         if path.is_file() and checkpoint.is_older(checkpoint.read(path)):
             if self.config.base is not None:
-                raise ValueError(f"{source} is no adapter and has no base: leave out --base")
+                raise ValueError(f"{source} is not an adapter and has no base: leave out --base")
             model, facts = nanogpt.open_checkpoint(path, self.config.template)
             return Base(model, facts, hash_of(model), source)
         found = pretrained.open_base(source, "cpu", self.config.base)

@@ -15,18 +15,18 @@ from jojo.models import checkpoint, pretrained
 from jojo.models.names import CHECKPOINT, ENDINGS
 from model import GPT
 
-# Facts that a new file has anew, and the base of an adapter, which is merged in.
+# Facts that every file states itself, and the base of an adapter, which is merged in.
 NOT_KEPT = ("format", "config", "tokenizer", "template", "base")
 
 
 def save_model(opened: Opened, path: str | os.PathLike[str]) -> Opened:
     """NAME.pt becomes a checkpoint, else a Hugging Face folder; what Jojo wrote there is replaced.
 
-    Weights that are rounded in memory are read again; ValueError where they are gone or others.
+    Weights rounded in memory are read again; ValueError where their file is gone or has changed.
     Returns `opened` as it is now: it may have been written over what it was opened from.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise ValueError(f"{path!r} is no path: name a file NAME.pt or a folder")
+        raise ValueError(f"{path!r} is not a path: name a file NAME.pt or a folder")
     path = Path(os.path.expanduser(path))
     _check_place(opened, path)
     model, facts = _in_full(opened), opened.facts

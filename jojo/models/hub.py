@@ -93,7 +93,9 @@ def weight_files(folder: Path) -> list[Path]:
     names = sorted(set(places))
     for name in names:
         if not is_plain_name(name) or not name.endswith(".safetensors"):
-            raise ValueError(f"{folder / INDEX} names {name!r}, no safetensors file beside it")
+            raise ValueError(
+                f"{folder / INDEX} names {name!r}, which is not a safetensors file beside it"
+            )
         if not (folder / name).exists():
             raise ValueError(f"{folder} lacks {name}, which {INDEX} names: copy it again")
     return [folder / name for name in names]

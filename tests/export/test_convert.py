@@ -294,7 +294,7 @@ def test_what_is_there_stays(target, models, convert, fails):
 def test_what_is_converted_is_not_replaced(models, convert, fails, tmp_path):
     convert(models / "chatml90.pt", "--outfile", "folder", "--no_verify")
     for source in ("folder", models / "chatml90.pt"):
-        assert "is what is converted" in fails(source, "--outfile", source, "--overwrite")
+        assert "is the model to be converted" in fails(source, "--outfile", source, "--overwrite")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -370,7 +370,7 @@ def test_weights_that_are_no_numbers(tiny_model, fails, tmp_path):
         model.ln_f.weight[3] = torch.nan
     checkpoint.save(tmp_path / "bad.pt", checkpoint.model_content(model, template="chatml"))
     for target in TARGETS:
-        assert "no numbers" in fails("bad.pt", "--outfile", target)
+        assert "not numbers" in fails("bad.pt", "--outfile", target)
 
 
 def test_a_vocabulary_that_is_too_small(tiny_model, fails, tmp_path):

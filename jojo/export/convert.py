@@ -41,7 +41,7 @@ WRITTEN = {CHECKPOINT, GGUF}  # else a folder
 
 
 def convert(config: ConvertConfig, command: str) -> int:
-    """Write `config.outfile`, prove it, create and push it where asked; ValueError if that fails."""
+    """Write `config.outfile`, prove it, create and push it if asked; ValueError if that fails."""
     return Conversion(config, command).run()
 
 

@@ -66,8 +66,8 @@ def test_a_stop_while_writing_leaves_what_was_there(
 def test_what_a_killed_process_left_is_cleared_away(saved_folder, tiny_model, tmp_path):
     folder = saved_folder()
     killed = 2**22 + 1  # above the largest process id
-    os.replace(folder, tmp_path / f".saved_folder.{killed}.old")  # killed between two renames
-    (tmp_path / f".saved_folder.{killed}.tmp").mkdir()
+    os.replace(folder, tmp_path / f".saved.{killed}.old")  # killed between two renames
+    (tmp_path / f".saved.{killed}.tmp").mkdir()
     with pytest.raises(ValueError, match="already"):
         save_folder(tiny_model(1), folder, "chatml")
     assert hf.facts(folder) == {"template": "chatml"}  # the one before is back

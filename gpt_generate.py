@@ -74,7 +74,7 @@ class GPT2Chatbot:
     def stream(self, text: str) -> Iterator[str]:
         """The reply piece by piece; what has been drawn when nobody listens any more is kept."""
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"the message {text!r} is no text: say something")
+            raise ValueError(f"the message {text!r} is not text: say something")
         chat = self._ready()
         self._end_stream()
         self._stream = chat.say(text)

@@ -84,6 +84,19 @@ def tiny_dataset(tmp_path):
     return write
 
 
+@pytest.fixture
+def saved_folder(tiny_model, tmp_path):
+    """Writes a tiny model as a folder; keyword arguments change its shape."""
+
+    def write(name: str = "saved", template: str = "chatml", **shape) -> Path:
+        from jojo.export.hf_folder import save_folder
+
+        save_folder(tiny_model(**shape), tmp_path / name, template)
+        return tmp_path / name
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of real data pieces that JOJO_REALDATA names."""

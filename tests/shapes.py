@@ -8,3 +8,10 @@ SHAPES = {
     "gpt2": {"arch": "gpt2"},
     "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False},
 }
+GGUF_SHAPES = {
+    "jojo": {},
+    "jojo, tied": {"tie_embeddings": True},
+    "jojo, grouped": {"n_kv_head": 2, "head_dim": 12, "rope_theta": 5e5, "norm_eps": 1e-5},
+    "gpt2": {"arch": "gpt2"},
+    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False, "n_inner": 64},
+}

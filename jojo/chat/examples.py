@@ -106,11 +106,11 @@ def _checked(example: object, name: str) -> Example:
             raise ValueError(f"{name} has no {key!r}, only {has}")
         text = example[key]
         if not isinstance(text, str):
-            raise ValueError(f"{name}: {key!r} is no text but of type {type(text).__name__}")
+            raise ValueError(f"{name}: {key!r} is not text but of type {type(text).__name__}")
         if not text.strip():
             raise ValueError(f"{name}: {key!r} is empty")
         if not _is_unicode(text):
-            raise ValueError(f"{name}: {key!r} is no valid Unicode (half a surrogate pair)")
+            raise ValueError(f"{name}: {key!r} is not valid Unicode (half a surrogate pair)")
     return {key: example[key].strip() for key in ("user", "bot")}
 
 

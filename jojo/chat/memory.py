@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from jojo.chat.config import SamplingOptions
+from jojo.chat.engine import Drawing, Reply
 from jojo.chat.examples import examples_of, room_tokens, with_examples
-from jojo.chat.sampling import Reply, ReplyReader, banned_ids, generate
 from jojo.files import write_text
 from jojo.text.template import Message, encode_prompt, template_named
 from model import GPT, KVCache
@@ -94,23 +94,21 @@ class Chat:
         known = _common_prefix(self._cached, prompt[:-1])
         self._cache.length = known
         self._cached = prompt
-        reader = ReplyReader(self.template, self.nonstop)
-        self.last: Reply = reader.reply
-        new = prompt[known:]
-        banned = banned_ids(self.template, self.nonstop)
+        drawing = Drawing(
+            self.model,
+            prompt[known:],
+            self.template,
+            self.options,
+            self.generator,
+            nonstop=self.nonstop,
+            cache=self._cache,
+        )
+        self.last = drawing.reply
         try:
-            for drawn in generate(
-                self.model, new, self.options, self.generator, cache=self._cache, banned=banned
-            ):
-                if piece := reader.push(drawn[0]):
-                    yield piece
-                if reader.reply.ended:
-                    break
-            if piece := reader.finish():
-                yield piece
+            yield from filter(None, drawing.stream())
         finally:  # also when the listener stops listening (Ctrl+C)
-            self._cached = (prompt + reader.reply.ids)[: self._cache.length]
-            self._remember(reader.reply)
+            self._cached = (prompt + self.last.ids)[: self._cache.length]
+            self._remember(self.last)
 
     def _remember(self, reply: Reply) -> None:
         """Keep a reply, up to where it should have ended if --nonstop took it further."""
@@ -146,9 +144,9 @@ class Chat:
             examples = _checked(content.get("examples", self.examples))
             system = content.get("system")
             if system is not None and not isinstance(system, str):
-                raise ValueError("its system message is no text")
+                raise ValueError("its system message is not text")
             if system and "system" not in self.template.prefix:
-                raise ValueError("it has a system message, this model was trained without")
+                raise ValueError("it has a system message, and this model was trained without any")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is not a saved chat: {error}") from error
         self.system, self.examples, self.messages = system, examples, messages

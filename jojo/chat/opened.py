@@ -1,7 +1,7 @@
-"""A model opened to generate with, and written down again in full precision.
+"""A model opened to generate with.
 
 opened = open_model("models/chat5000.pt", "auto", "auto")
-save_model(opened, Path("my-chatbot"))     # a Hugging Face folder; NAME.pt: a checkpoint
+chat = chat_with(opened, SamplingOptions(), seed=1)
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ B sequences, T positions, V vocabulary. The same seed gives the same text on the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 
 from jojo.chat.config import SamplingOptions
 from jojo.device import cpu_multiplies_bfloat16
-from jojo.text.template import Template
 from model import GPT, KVCache
-from tokenizer import IM_START, N_TOKENS, StreamDecoder
+from tokenizer import N_TOKENS
 
 
 def choose_tokens(
@@ -99,67 +97,6 @@ def generate(
         ids = drawn[:, None].to(device)
         if options.repetition_penalty != 1.0:
             used = torch.cat((used, ids), dim=1)
-
-
-@dataclass
-class Reply:
-    """A reply as it grows. `ended`: the model itself came to an end."""
-
-    ids: list[int]
-    text: str
-    ended: bool
-
-
-class ReplyReader:
-    """Turns the ids of one reply into text as they come, up to where its template ends it.
-
-    What must not be seen is held back: half characters, the line break before <|im_end|>.
-    """
-
-    def __init__(self, template: Template, nonstop: bool = False):
-        self.template, self.nonstop = template, nonstop
-        self.reply = Reply([], "", False)
-        self._decoder, self._held = StreamDecoder(), ""
-
-    def push(self, token_id: int) -> str:
-        """The next piece of text to show; sets `reply.ended` at the end."""
-        if self.reply.ended:
-            return ""
-        self.reply.ids.append(token_id)
-        if token_id in self.template.stop_ids and not self.nonstop:
-            return self._end()
-        text = self._held + self._decoder.push(token_id)
-        stop = None if self.nonstop else self.template.stop_text
-        if stop and stop in text:
-            self._held = text.partition(stop)[0]
-            return self._end()
-        if self.template.name == "text" or self.nonstop:
-            self._held = ""
-        else:
-            self._held = "\n" if text.endswith("\n") else ""
-            text = text.removesuffix(self._held)
-        return self._show(text)
-
-    def finish(self) -> str:
-        """What is still held back when no more tokens come."""
-        return (
-            "" if self.reply.ended else self._show(self._held.rstrip("\n") + self._decoder.flush())
-        )
-
-    def _end(self) -> str:
-        self.reply.ended = True
-        return self._show(self._held.removesuffix("\n") + self._decoder.flush())
-
-    def _show(self, text: str) -> str:
-        if not self.reply.text and self.template.stop_text:
-            text = text.lstrip(" ")  # the space between "Person B:" and the words
-        self.reply.text += text
-        return text
-
-
-def banned_ids(template: Template, nonstop: bool = False) -> list[int]:
-    """Ids that a reply must not hold: a turn is opened by the program, never by the model."""
-    return [] if nonstop or template.name == "text" else [IM_START]
 
 
 class LowPrecisionLinear(nn.Module):

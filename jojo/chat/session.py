@@ -8,6 +8,7 @@ from typing import TextIO
 
 from jojo.chat import opened
 from jojo.chat.config import GenConfig
+from jojo.chat.engine import Drawing
 from jojo.chat.examples import (
     CONTEXT_SHARE,
     Example,
@@ -18,7 +19,6 @@ from jojo.chat.examples import (
     turns_of,
 )
 from jojo.chat.memory import Chat
-from jojo.chat.sampling import Reply, ReplyReader, banned_ids, generate
 from jojo.chat.terminal import converse, enable_line_editing, read_line
 from jojo.command import duration, say
 from jojo.files import write_text
@@ -113,46 +113,33 @@ class Session:
         """Answer or continue the prompt on `out`, --num_samples times."""
         prompt = encode_prompt(self.messages(), self.template.name)
         began = time.perf_counter()
+        drawing = self._drawing(prompt, self.config.num_samples)
         if self.config.num_samples == 1:
-            replies = self._stream(prompt, out)
+            self._show(prompt, drawing, out)
         else:
-            replies = self._batch(prompt)
-            for i, reply in enumerate(replies):
+            for i, reply in enumerate(drawing.run()):
                 print(f"--- {i + 1}\n{reply.text}", file=out)
         seconds = time.perf_counter() - began
         if self.config.output is not None:
-            texts = [reply.text for reply in replies]
+            texts = [reply.text for reply in drawing.replies]
             write_text(self.config.output, "\n---\n".join(texts) + "\n")
-        n = sum(len(reply.ids) for reply in replies)
+        n = sum(len(reply.ids) for reply in drawing.replies)
         if self.config.verbose:
             say(f"{n} tokens in {duration(seconds)}, {n / seconds:.1f} tokens/s")
 
-    def _stream(self, prompt: list[int], out: TextIO) -> list[Reply]:
-        reader = ReplyReader(self.template, self.config.nonstop)
+    def _drawing(self, prompt: list[int], n: int = 1) -> Drawing:
+        nonstop = self.config.nonstop
+        return Drawing(self.model, prompt, self.template, self.options, self.generator, n, nonstop)
+
+    def _show(self, prompt: list[int], drawing: Drawing, out: TextIO) -> None:
+        """The reply as it is drawn; a text begins with its prompt."""
         if not self.template.is_chat:
             print(decode(prompt, "text")[0]["content"], end="", file=out, flush=True)
-        banned = banned_ids(self.template, self.config.nonstop)
         try:
-            for ids in generate(self.model, prompt, self.options, self.generator, banned=banned):
-                print(reader.push(ids[0]), end="", file=out, flush=True)
-                if reader.reply.ended:
-                    break
-        finally:
-            print(reader.finish(), file=out, flush=True)
-        return [reader.reply]
-
-    def _batch(self, prompt: list[int]) -> list[Reply]:
-        n = self.config.num_samples
-        readers = [ReplyReader(self.template, self.config.nonstop) for _ in range(n)]
-        banned = banned_ids(self.template, self.config.nonstop)
-        for ids in generate(self.model, prompt, self.options, self.generator, n, banned=banned):
-            for reader, token in zip(readers, ids, strict=True):
-                reader.push(token)
-            if all(reader.reply.ended for reader in readers):
-                break
-        for reader in readers:
-            reader.finish()
-        return [reader.reply for reader in readers]
+            for piece in drawing.stream():
+                print(piece, end="", file=out, flush=True)
+        finally:  # also at Ctrl+C
+            print(drawing.finish(), file=out, flush=True)
 
     def interact(self) -> None:
         """Chat until the end of input; a text model continues each line."""
@@ -172,6 +159,6 @@ class Session:
                     prompt = encode_prompt(
                         [{"role": "assistant", "content": line.rstrip("\n")}], self.template.name
                     )
-                    self._stream(prompt, sys.stdout)
+                    self._show(prompt, self._drawing(prompt), sys.stdout)
                 except (ValueError, KeyboardInterrupt) as error:
                     say(f"error: {error}" if str(error) else "")

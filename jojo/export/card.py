@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import ReplyReader, banned_ids, generate
+from jojo.chat.engine import Drawing
 from jojo.export import ollama
 from jojo.export.publish import command_of
 from jojo.models.names import HUB_ID
@@ -159,7 +159,7 @@ def _samples(model: GPT, template: Template) -> str:
         for prompt in OPENINGS if template.is_chat else BEGINNINGS:
             reply = _reply(model, prompt, template)
             shown.append(f"> {prompt}\n{reply}" if template.is_chat else prompt + reply)
-    except ValueError as error:  # weights that are no numbers, a context too short for a prompt
+    except ValueError as error:  # weights that are not numbers, a context too short for a prompt
         return f"None: {_plain(str(error).partition(':')[0])}."
     return f"Its likeliest words, at most {SAMPLE_TOKENS} tokens:\n\n" + _block("\n\n".join(shown))
 
@@ -168,13 +168,8 @@ def _reply(model: GPT, prompt: str, template: Template) -> str:
     messages = [_user(prompt) if template.is_chat else _assistant(prompt)]
     ids = encode_prompt(messages, template.name)
     options = SamplingOptions(temp=0.0, max_tokens=SAMPLE_TOKENS)
-    reader, banned = ReplyReader(template), banned_ids(template)
-    for drawn in generate(model, ids, options, torch.Generator(), banned=banned):
-        reader.push(drawn[0])
-        if reader.reply.ended:
-            break
-    reader.finish()
-    return reader.reply.text + ("" if reader.reply.ended else " ...")
+    (reply,) = Drawing(model, ids, template, options, torch.Generator()).run()
+    return reply.shown
 
 
 def _figures(model: GPT, facts: dict, files: Sequence[str], stage: Stage) -> str:

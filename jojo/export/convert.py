@@ -14,36 +14,46 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jojo.command import say
-from jojo.export import card, gguf, llamacpp, ollama, peft, proof, proof_gguf, push
+from jojo.export import (
+    card,
+    gguf,
+    llamacpp,
+    ollama,
+    peft,
+    proof,
+    proof_gguf,
+    push,
+)
 from jojo.export.config import ConvertConfig
 from jojo.export.folder import must_be_free, whole_folder
 from jojo.export.hf_folder import write
+from jojo.export.proof_transformers import in_transformers, of_checkpoint
 from jojo.export.save import content_of
 from jojo.files import must_have_room, scratch_file, whole_file, write_text
 from jojo.models import checkpoint, nanogpt, pretrained
-from jojo.models.names import check_name
+from jojo.models.names import CHECKPOINT, ENDINGS, GGUF, check_name
 from jojo.models.pretrained import Base
 from jojo.models.weights import hash_of
 from jojo.text.template import template_named
 from tokenizer import N_TOKENS
 
-OTHER_FORMATS = (".bin", ".ckpt", ".onnx", ".pth", ".safetensors", ".zip")
+WRITTEN = {CHECKPOINT, GGUF}  # else a folder
 
 
 def convert(config: ConvertConfig) -> int:
-    """Write `config.outfile`, prove it, and do what is to be done with it; ValueError otherwise."""
+    """Write `config.outfile`, prove it, create and push it if asked; ValueError if that fails."""
     return Conversion(config).run()
 
 
 class Conversion:
-    """One export. Everything that can be refused is looked at before the work begins."""
+    """One export. Whatever can be refused is refused before the work begins."""
 
     def __init__(self, config: ConvertConfig):
         self.config = config
         self.path, self.suffix = config.outfile, config.outfile.suffix.lower()
         self.checks: list[proof.Check] = []
         self._check_place()
-        if self.suffix == ".gguf":
+        if self.suffix == GGUF:
             self.kind = gguf.type_of(self.path, config.type)
             if self.kind in gguf.K_QUANTS:
                 llamacpp.check_quantizer()
@@ -67,10 +77,10 @@ class Conversion:
         source, n = self.config.source, self.model.config.vocab_size
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise ValueError(
-                f"{source} holds weights that are no numbers: its training went astray, choose an "
+                f"{source} holds weights that are not numbers: its training diverged; choose an "
                 "earlier checkpoint"
             )
-        if n < N_TOKENS and self.suffix != ".pt":
+        if n < N_TOKENS and self.suffix != CHECKPOINT:
             raise ValueError(
                 f"{source} has {n:,} tokens, its vocabulary {N_TOKENS:,}: nothing else could read "
                 "or write text with it"
@@ -83,12 +93,12 @@ class Conversion:
     def _check_place(self) -> None:
         path, overwrite = self.path, self.config.overwrite
         if path.exists() and path.resolve() == Path(self.config.source).expanduser().resolve():
-            raise ValueError(f"{path} is what is converted: choose another --outfile")
-        if self.suffix in OTHER_FORMATS:
+            raise ValueError(f"{path} is the model to be converted: choose another --outfile")
+        if self.suffix in ENDINGS.keys() - WRITTEN:
             raise ValueError(f"{path}: name a file NAME.gguf or NAME.pt, or a folder")
         if file := next((p for p in path.parents if p.is_file()), None):
             raise ValueError(f"{path} cannot be written: {file} is a file, choose another place")
-        if self.suffix not in (".gguf", ".pt"):
+        if self.suffix not in WRITTEN:
             must_be_free(path, overwrite)
             return
         targets = [path, self.modelfile] if self.config.ollama else [path]
@@ -98,7 +108,7 @@ class Conversion:
             if target.exists() and not overwrite:
                 raise ValueError(f"{target} is there already: add --overwrite, or choose another")
         if self.config.ollama and self.modelfile.exists() and not ollama.is_ours(self.modelfile):
-            raise ValueError(f"{self.modelfile} is not of Jojo: choose another folder")
+            raise ValueError(f"{self.modelfile} was not written by Jojo: choose another folder")
 
     def _open(self) -> Base:
         """The source; with --adapter its base and, apart from it, the adapter."""
@@ -106,7 +116,7 @@ class Conversion:
         check_name(source)
         if path.is_file() and checkpoint.is_older(checkpoint.read(path)):
             if self.config.base is not None:
-                raise ValueError(f"{source} is no adapter and has no base: leave out --base")
+                raise ValueError(f"{source} is not an adapter and has no base: leave out --base")
             model, facts = nanogpt.open_checkpoint(path, self.config.template)
             return Base(model, facts, hash_of(model), source)
         found = pretrained.open_base(source, "cpu", self.config.base)
@@ -115,7 +125,7 @@ class Conversion:
     def run(self) -> int:
         shape = f"{self.model.config.arch}, {self.model.n_params() / 1e6:.1f} M parameters"
         say(f"{self.config.source}: {shape}, template {self.template}")
-        kinds = {".gguf": self._gguf, ".pt": self._checkpoint}
+        kinds = {GGUF: self._gguf, CHECKPOINT: self._checkpoint}
         kinds.get(self.suffix, self._adapter if self.config.adapter else self._folder)()
         for line in self._what_next():
             say(line)
@@ -138,7 +148,7 @@ class Conversion:
         must_have_room(self.path, 4 * self.model.n_params() + (8 << 20))
         with whole_folder(self.path, self.config.overwrite) as folder:
             write(self.model, folder, self.template, self.facts)
-            self._prove(lambda: proof.in_transformers(self.model, self.template, folder))
+            self._prove(lambda: in_transformers(self.model, self.template, folder))
             names = sorted(p.name for p in folder.glob("*.safetensors"))
             write_text(folder / push.CARD, self._card(names))
 
@@ -182,7 +192,7 @@ class Conversion:
         content = content_of(self.model, self.facts)
         with whole_file(self.path) as path:
             checkpoint.save(path, content)
-            self._prove(lambda: proof.of_checkpoint(self.model, path, self._source_folder()))
+            self._prove(lambda: of_checkpoint(self.model, path, self._source_folder()))
 
     def _source_folder(self) -> Path | None:
         """The Hugging Face folder that was read, if it was one."""
@@ -204,7 +214,7 @@ class Conversion:
         path = shlex.quote(str(self.path))
         if self.config.adapter:
             return [f"wrote {path}; its README.md says how to load it"]
-        if self.suffix != ".gguf":
+        if self.suffix != GGUF:
             return [f"wrote {path}; python gen.py {path} --interactive"]
         lines = [f"wrote {path}, {self.path.stat().st_size / 1e6:,.1f} MB; llama-cli -m {path}"]
         if self.config.ollama:
@@ -214,8 +224,8 @@ class Conversion:
         return lines
 
     def _push(self) -> str:
-        files = [self.path] if self.suffix == ".gguf" else self.path
+        files = [self.path] if self.suffix == GGUF else self.path
         if self.config.ollama:
             files.append(self.modelfile)
-        text = self._card([p.name for p in files]) if self.suffix == ".gguf" else None
+        text = self._card([p.name for p in files]) if self.suffix == GGUF else None
         return push.push(files, self.config.push, not self.config.public, text)

@@ -57,11 +57,11 @@ def must_be_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise ValueError(f"{folder} is there and no model's folder: choose another place")
+        raise ValueError(f"{folder} exists and is not a model's folder: choose another place")
     strange = [p.name for p in folder.iterdir() if p.is_dir() or not OF_A_MODEL.fullmatch(p.name)]
     if strange:
         raise ValueError(
-            f"{folder} holds {strange[0]}, which is no part of a model: choose another place"
+            f"{folder} holds {strange[0]}, which is not part of a model: choose another place"
         )
     if not overwrite:
         raise ValueError(f"{folder} is there already: add --overwrite, or choose another place")

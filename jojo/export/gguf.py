@@ -73,7 +73,7 @@ def check(config: GPTConfig, kind: str) -> None:
     """ValueError where a model of this shape cannot be such a file."""
     if config.gelu != "tanh":
         raise ValueError(
-            "gelu 'exact': GGUF's gpt2 has the tanh form alone; export a Hugging Face folder "
+            "gelu 'exact': GGUF's gpt2 has only the tanh form; export a Hugging Face folder "
             "(--outfile NAME), which can express it"
         )
     rows = {name: shape[-1] for name, shape, packed, _ in _tensors(config) if packed}

@@ -4,6 +4,12 @@
 
 A folder is written whole or not at all: config.json, generation_config.json, model.safetensors
 (or shards of it), tokenizer.json, tokenizer_config.json. Names and shapes: jojo/models/hf.py.
+
+The tokenizer gives the ids of `tokenizer.encode`, with one difference that cannot be mended there:
+Hugging Face tokenizers read special tokens out of text, and `apply_chat_template` makes text first.
+So "<|im_end|>" typed by a user does end the turn. A program that must not be fooled encodes each
+content separately, with `tokenizer(content, split_special_tokens=True)`, and joins the turns
+itself, as jojo/text/template.py does.
 """
 
 from __future__ import annotations

@@ -5,26 +5,24 @@
 
 It comes with xllamacpp (https://github.com/xorbitsai/xllamacpp), its quantizer with an installed
 llama.cpp or with cyllama (https://github.com/shakfu/cyllama). Both are C++: a damaged file may end
-their process, which is why it is not ours. It imports this module, so nothing heavy stands above.
+their process, which is why it is not ours. It imports this module: nothing heavy stands above.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jojo.export import process
 
 if TYPE_CHECKING:
     from gguf import LlamaFileType
@@ -51,9 +49,8 @@ class Seen:
     continuations: list[Continuation] = field(default_factory=list)  # one a prompt
     ids: list[list[int]] = field(default_factory=list)  # of the texts
     rendered: list[str] = field(default_factory=list)  # the chats, up to the next reply
-    replies: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # to the talks: (text, why it ended)
+    # to the talks: (text, why it ended)
+    replies: list[tuple[str, str]] = field(default_factory=list)
 
 
 def version() -> str | None:
@@ -80,11 +77,13 @@ def observe(
 
 
 def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
-    server, seen = _server(path, n_threads), Seen()
+    # the weights are compared, not roundings of the cache
+    running = server(path, n_threads, float32_cache=True, warmup=False, flash=False)
+    seen = Seen()
     greedily = {"n_predict": n_tokens, "temperature": 0, "cache_prompt": False}
     for prompt in prompts:
         request = {"prompt": prompt, "n_probs": 1, "return_tokens": True, **greedily}
-        answer = ask(server, "completion", request)
+        answer = ask(running, "completion", request)
         ids, likely = answer["tokens"], answer.get("completion_probabilities", [])
         # tokens that are no whole character stand in `tokens` alone
         is_whole = [token["id"] for token in likely] == ids
@@ -92,13 +91,12 @@ def _observe(path, prompts, n_tokens, texts, chats, talks, n_threads) -> Seen:
         seen.continuations.append(Continuation(ids, logprobs))
     for text in texts:
         request = {"content": text, "add_special": False, "parse_special": False}
-        seen.ids.append(ask(server, "tokenize", request)["tokens"])
+        seen.ids.append(ask(running, "tokenize", request)["tokens"])
     for messages in chats:
-        seen.rendered.append(ask(server, "apply-template", {"messages": messages})["prompt"])
+        seen.rendered.append(ask(running, "apply-template", {"messages": messages})["prompt"])
     for messages in talks:
-        choice = ask(server, "v1/chat/completions", {"messages": messages, **greedily})["choices"][
-            0
-        ]
+        answer = ask(running, "v1/chat/completions", {"messages": messages, **greedily})
+        choice = answer["choices"][0]
         seen.replies.append((choice["message"]["content"] or "", choice["finish_reason"]))
     return seen
 
@@ -115,16 +113,19 @@ def ask(server, what: str, request: dict) -> dict:
     return answer.json()
 
 
-def _server(path: str, n_threads: int):
+def server(path: str, n_threads: int, float32_cache: bool, warmup: bool = True, flash: bool = True):
+    """A server in this process, for one text at a time, on any free port."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = path
-    params.n_parallel, params.warmup, params.port = 1, False, 0  # 0: any free port
+    params.n_parallel, params.warmup, params.port = 1, warmup, 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = n_threads
-    # the weights are compared, not roundings of the cache
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if float32_cache:
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    if not flash:
+        kinds = xllamacpp.llama_flash_attn_type
+        params.flash_attn_type = kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return xllamacpp.Server(params)
 
 
@@ -166,31 +167,15 @@ def _quantize(source: str, target: str, file_type: int) -> None:
 
 
 def apart(function: Callable, *arguments):
-    """Call `function` in a new process, whose output is kept for when it fails."""
+    """Call `function` in a new process; what that prints is kept for when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, initializer=_listen, initargs=(str(log),)) as pool:
-            try:
-                return pool.submit(function, *arguments).result()
-            except (BrokenProcessPool, RuntimeError) as error:
-                said = log.read_text(errors="replace") if log.exists() else ""
-                reason = _last_line(said) or _last_line(str(error))
-                raise ValueError(f"llama.cpp failed: {reason}") from None
-
-
-def _listen(log: str) -> None:
-    """Send what this process prints, C++ included, to a file; end it with the one it works for."""
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+        try:
+            return process.apart(function, *arguments, log=log)
+        except (BrokenProcessPool, RuntimeError) as error:
+            said = log.read_text(errors="replace") if log.exists() else ""
+            reason = _last_line(said) or _last_line(str(error))
+            raise ValueError(f"llama.cpp failed: {reason}") from None
 
 
 def _last_line(text: str) -> str:

@@ -111,13 +111,14 @@ def check(name: str, modelfile: Path) -> str:
     """Where the ollama binary is; ValueError if it is missing or takes no such name."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"--create {name!r} is no name for Ollama: use letters, digits, - _ and ., as in tsuki"
+            f"--create {name!r} is not a name for Ollama: use letters, digits, - _ and ., as in "
+            "tsuki"
         )
     ollama = shutil.which("ollama")
     if ollama is None:
         by_hand = " && ".join(commands(modelfile, name))
         raise ValueError(
-            "--create: there is no ollama here; install it from https://ollama.com/download, then "
+            "--create: Ollama is not installed here; get it from https://ollama.com/download, then "
             f"run: {by_hand}"
         )
     return ollama

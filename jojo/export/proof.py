@@ -1,36 +1,28 @@
 """The proof of an export: the same prompts here and in other people's software, compared.
 
-    checks = in_transformers(model, "chatml", folder) + in_llamacpp(model, "chatml", path, "f16")
     demand(checks)      # prints them; ValueError where one differs
 
-What is not installed is skipped, and the table says so.
+The checks are made in proof_transformers.py and proof_gguf.py, those of adapters in peft.py. What
+is not installed is skipped, and the table says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import tokenizer
-from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import generate
 from jojo.command import say
-from jojo.models import checkpoint, pretrained, weights
-from jojo.models.weights import GPT2_TOKENS
-from jojo.text.template import Message, encode_prompt, render, template_named
+from jojo.models import weights
+from jojo.text.template import Message, encode_prompt, template_named
 from model import GPT
 from tokenizer import N_TOKENS
 
-INSTALL = "pip install 'transformers>=4.56'"
 N_TOKENS_WRITTEN = 32  # after each prompt
 LONGEST = 512  # tokens of a prompt
-END = "<|endoftext|>"
 TIE = 0.01  # nats: tokens this near to the likeliest count as it
 LOGIT_LIMIT = 1e-4  # of float32 logits, or a 100,000th of the largest
 QUESTIONS = (
@@ -109,18 +101,6 @@ def chats(template: str, contents: Sequence[str] = QUESTIONS) -> list[list[Messa
 
 
 @torch.inference_mode()
-def greedy(model: GPT, prompt: Sequence[int], n_tokens: int, ends: Sequence[int]) -> list[int]:
-    """What `model` writes after `prompt`, with the token that ends it."""
-    options = SamplingOptions(temp=0.0, max_tokens=n_tokens)
-    ids: list[int] = []
-    for (drawn,) in generate(model, prompt, options, torch.Generator()):
-        ids.append(drawn)
-        if drawn in ends:
-            break
-    return ids
-
-
-@torch.inference_mode()
 def _logits(model: GPT, ids: Sequence[int]) -> Tensor:
     return model(torch.tensor([ids]))[0].float()  # (T, V)
 
@@ -134,85 +114,7 @@ def judge(model: GPT, prompt: Sequence[int], ids: Sequence[int]) -> tuple[Tensor
     return chosen, logprobs.max(-1).values - chosen
 
 
-# ---------------------------------------------------------------- transformers
-
-
-@torch.inference_mode()
-def in_transformers(model: GPT, template: str, folder: Path) -> list[Check]:
-    """A Hugging Face folder against `model` (float32, on the CPU)."""
-    if not _is_there():
-        return [skipped("transformers", INSTALL)]
-    import transformers
-
-    where, theirs = _opened_there(folder)
-    fast = transformers.AutoTokenizer.from_pretrained(folder)
-    asked = prompts(template, model.config.block_size)
-    checks = [
-        _read_back(model, pretrained.load_model(str(folder))[0]),
-        compare_logits(where, model, lambda ids: theirs(ids).logits, asked),
-    ]
-    ids = [fast(text, split_special_tokens=True)["input_ids"] for text in ODD_TEXTS]
-    checks.append(same(where, "token ids", ids, [tokenizer.encode(text) for text in ODD_TEXTS]))
-    how = template_named(template)
-    if how.is_chat:
-        odd, templated = chats(template, ODD_TEXTS), fast.apply_chat_template
-        rendered = [templated(m, tokenize=False, add_generation_prompt=True) for m in odd]
-        rendered += [templated(m, tokenize=False) + END for m in odd]
-        expected = [opened(m, template) for m in odd]
-        expected += [render(m, template) for m in odd]
-        checks.append(same(where, "chat template", rendered, expected))
-        plain = chats(template)
-        made = [templated(m, add_generation_prompt=True, return_dict=True) for m in plain]
-        ids = [inputs["input_ids"] for inputs in made]
-        expected = [encode_prompt(m, template) for m in plain]
-        checks.append(same(where, "ids of chats", ids, expected))
-    stops = [theirs.generation_config.eos_token_id, fast.eos_token_id, theirs.config.eos_token_id]
-    special = how.special_end
-    checks.append(same(where, "stop tokens", stops, [how.end_ids, special, special]))
-    n = n_written(model.config.block_size)
-    written = [theirs.generate(torch.tensor([p]), max_new_tokens=n, do_sample=False) for p in asked]
-    written = [ids[0, len(p) :].tolist() for ids, p in zip(written, asked, strict=True)]
-    return [*checks, _replies(where, model, asked, written, how.end_ids)]
-
-
-def _replies(
-    where: str,
-    model: GPT,
-    asked: Sequence[Sequence[int]],
-    written: Sequence[Sequence[int]],
-    ends: Sequence[int],
-) -> Check:
-    """Whether what was written are the likeliest tokens here, up to one of `ends`."""
-    n, wrong = n_written(model.config.block_size), 0
-    for prompt, ids in zip(asked, written, strict=True):
-        ended = [i in ends for i in ids]
-        stops = not any(ended[:-1]) and (ended[-1] or len(ids) == n)
-        wrong += not stops or bool((judge(model, prompt, ids)[1] > TIE).any())
-    result = f"all {len(asked)}" if not wrong else f"{wrong} of {len(asked)} differ"
-    return Check(where, "greedy replies", result, not wrong)
-
-
-def _is_there() -> bool:
-    """Whether a transformers is installed that can be asked: `dtype` is new in 4.56."""
-    if not find_spec("transformers"):
-        return False
-    version = metadata.version("transformers").split(".")
-    return (int(version[0]), int(version[1])) >= (4, 56)
-
-
-def _opened_there(folder: Path):
-    """("transformers 5.23.0", the model in a folder as it opens it), without its progress bar."""
-    import transformers
-    from transformers.utils import logging
-
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        opened = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    return f"transformers {transformers.__version__}", opened.eval()
+# ---------------------------------------------------------------- what is compared
 
 
 @torch.inference_mode()
@@ -252,7 +154,7 @@ def skipped(program: str, install: str) -> Check:
     return Check(program, "everything", f"skipped, it is not installed: {install}", None)
 
 
-def _read_back(model: GPT, again: GPT) -> Check:
+def read_back(model: GPT, again: GPT) -> Check:
     """Whether what was written is `model`, to the bit: its weights and its settings."""
     differing = [n for n, v in asdict(model.config).items() if v != getattr(again.config, n)]
     digest = weights.hash_of(again)
@@ -261,16 +163,3 @@ def _read_back(model: GPT, again: GPT) -> Check:
     return Check(
         "jojo", "weights read back", f"others: {', '.join(differing) or digest[:12]}", False
     )
-
-
-def of_checkpoint(model: GPT, path: Path, source: Path | None) -> list[Check]:
-    """A checkpoint against `model`; and, of a Hugging Face folder it came from, against that."""
-    checks = [_read_back(model, checkpoint.load_model(path)[0])]
-    if source is None:
-        return checks
-    if not _is_there():
-        return [*checks, skipped("transformers", INSTALL)]
-    where, theirs = _opened_there(source)
-    asked = prompts("text", model.config.block_size)  # of ids that every vocabulary has
-    logits = compare_logits(where, model, lambda ids: theirs(ids).logits, asked, GPT2_TOKENS)
-    return [*checks, logits]

@@ -62,7 +62,7 @@ def push(files: Path | Sequence[Path], repo_id: str, private: bool, card: str | 
         there = api.model_info(repo_id)
     if private and not there.private:
         raise ValueError(
-            f"{url} is there and public: add --public to publish this, too, or choose another name"
+            f"{url} exists and is public: add --public to publish this, too, or choose another name"
         )
     uploads = _uploads(files)
     names, old = {u.path_in_repo for u in uploads}, {f.rfilename for f in there.siblings or ()}

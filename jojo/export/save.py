@@ -12,25 +12,25 @@ import torch
 from jojo.chat.opened import Opened, stamp_of
 from jojo.export.hf_folder import save_folder
 from jojo.models import checkpoint, pretrained
+from jojo.models.names import CHECKPOINT, ENDINGS
 from model import GPT
 
-# Facts that a new file has anew, and the base of an adapter, which is merged in.
+# Facts that every file states itself, and the base of an adapter, which is merged in.
 NOT_KEPT = ("format", "config", "tokenizer", "template", "base")
-OTHER_FORMATS = (".bin", ".ckpt", ".gguf", ".onnx", ".pth", ".safetensors")
 
 
 def save_model(opened: Opened, path: str | os.PathLike[str]) -> Opened:
     """NAME.pt becomes a checkpoint, else a Hugging Face folder; what Jojo wrote there is replaced.
 
-    Weights that are rounded in memory are read again; ValueError where they are gone or others.
+    Weights rounded in memory are read again; ValueError where their file is gone or has changed.
     Returns `opened` as it is now: it may have been written over what it was opened from.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise ValueError(f"{path!r} is no path: name a file NAME.pt or a folder")
+        raise ValueError(f"{path!r} is not a path: name a file NAME.pt or a folder")
     path = Path(os.path.expanduser(path))
     _check_place(opened, path)
     model, facts = _in_full(opened), opened.facts
-    if path.suffix == ".pt":
+    if path.suffix == CHECKPOINT:
         checkpoint.save(path, content_of(model, facts))
     else:
         save_folder(model, path, facts["template"], facts, overwrite=True)
@@ -47,9 +47,9 @@ def content_of(model: GPT, facts: dict) -> dict:
 
 def _check_place(opened: Opened, path: Path) -> None:
     """ValueError where a model cannot be saved to `path`, or would replace what is not ours."""
-    if path.suffix in OTHER_FORMATS or (path.suffix != ".pt" and path.is_file()):
+    if path.suffix != CHECKPOINT and (path.suffix in ENDINGS or path.is_file()):
         raise ValueError(f"{path} cannot be saved to: name a file NAME.pt or a folder")
-    if path.suffix == ".pt" and path.is_dir():
+    if path.suffix == CHECKPOINT and path.is_dir():
         raise ValueError(f"{path} is a folder: choose another name")
     if file := next((p for p in path.parents if p.is_file()), None):
         raise ValueError(f"{path} cannot be saved to: {file} is a file, choose another place")

@@ -11,14 +11,9 @@ one that started it held.
 
 from __future__ import annotations
 
-import multiprocessing
-import re
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from itertools import takewhile
@@ -26,8 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jojo.command import say
-from jojo.export import llamacpp
+from jojo.export import llamacpp, process
+from jojo.measure import programs
 from jojo.measure.config import BenchConfig
+from jojo.measure.programs import Work
 
 if TYPE_CHECKING:
     from model import GPT, GPTConfig
@@ -40,7 +37,7 @@ ALIKE = ("transformers float32", "llama.cpp f32")  # which must choose the same 
 PROMPT = "My name is Anna, and it is raining again. Tell me a story about a cat, please!"
 
 
-def programs(against: str | None) -> list[str]:
+def wanted_programs(against: str | None) -> list[str]:
     """Those that --against names, else all that are installed; ValueError where one is not."""
     if against is None:
         missing = [name for name, package in PACKAGES.items() if not find_spec(package)]
@@ -61,7 +58,7 @@ def programs(against: str | None) -> list[str]:
 
 def measure(options: BenchConfig) -> dict:
     """{name: medians}: "gen.py float16" (or what gen.py chooses), "gen.py float32", the others."""
-    wanted = programs(options.against)
+    wanted = wanted_programs(options.against)
     with tempfile.TemporaryDirectory() as folder:
         work = apart(write, Path(folder), options, wanted)
         _tell(work, options, wanted)
@@ -73,7 +70,7 @@ def measure(options: BenchConfig) -> dict:
         results = {name: _median(found) for name, found in runs.items()}
         ids = {name: found[0]["ids"] for name, found in runs.items() if "ids" in found[0]}
         if "f32" in work.kinds:
-            ids["llama.cpp f32"] = llamacpp.apart(_ids_in_llamacpp, work, "f32")
+            ids["llama.cpp f32"] = llamacpp.apart(programs.ids_in_llamacpp, work, "f32")
     return {
         "results": results,
         "same_tokens": _compare(ids, work.n_tokens),
@@ -84,13 +81,13 @@ def measure(options: BenchConfig) -> dict:
 
 
 def _tasks(work: Work) -> dict[str, Callable[[], dict]]:
-    tasks = {f"gen.py {d}": lambda d=d: apart(_in_ours, work, d) for d in work.own_dtypes}
+    tasks = {f"gen.py {d}": lambda d=d: apart(programs.in_ours, work, d) for d in work.own_dtypes}
     for d in work.dtypes:
-        tasks[f"transformers {d}"] = lambda d=d: apart(_in_transformers, work, d)
+        tasks[f"transformers {d}"] = lambda d=d: apart(programs.in_transformers, work, d)
     for k in work.kinds:
-        tasks[f"llama.cpp {k}"] = lambda k=k: llamacpp.apart(_in_llamacpp, work, k)
+        tasks[f"llama.cpp {k}"] = lambda k=k: llamacpp.apart(programs.in_llamacpp, work, k)
     if work.uncached:
-        tasks["uncached float32"] = lambda: apart(_uncached, work)
+        tasks["uncached float32"] = lambda: apart(programs.uncached, work)
     return tasks
 
 
@@ -129,20 +126,12 @@ def _tell(work: Work, options: BenchConfig, wanted: Sequence[str]) -> None:
     if work.dtypes:
         say(f"transformers {metadata.version('transformers')}")
     if work.kinds:
-        say(llamacpp.apart(_build_of_llamacpp))
-
-
-# ---------------------------------------------------------------- processes
+        say(llamacpp.apart(programs.build_of_llamacpp))
 
 
 def apart(function: Callable[..., object], *arguments: object):
     """Call `function` in a process of its own; its peak memory is added to a dict it returns."""
-    pool = multiprocessing.get_context("spawn").Pool(1)
-    try:
-        return pool.apply(_with_peak, (function, arguments))
-    finally:
-        pool.close()
-        pool.join()
+    return process.apart(_with_peak, function, arguments)
 
 
 def _with_peak(function: Callable[..., object], arguments: tuple):
@@ -154,47 +143,7 @@ def _with_peak(function: Callable[..., object], arguments: tuple):
     return {**result, "peak_memory_bytes": device.choose().used_bytes()}
 
 
-def _clocked(generate: Callable[[int], list[int]], n_tokens: int) -> dict:
-    """`generate(n)` gives n ids. The rate is of the tokens after the first."""
-    generate(2)  # warm up
-
-    def seconds_to_first() -> float:
-        began = time.perf_counter()
-        generate(1)
-        return time.perf_counter() - began
-
-    first = min(seconds_to_first() for _ in range(3))
-    began = time.perf_counter()
-    ids = generate(n_tokens)
-    seconds = time.perf_counter() - began
-    assert len(ids) == n_tokens, (len(ids), n_tokens)
-    return {
-        "tokens_per_second": (n_tokens - 1) / (seconds - first),
-        "first_token_seconds": first,
-        "ids": ids,
-    }
-
-
 # ---------------------------------------------------------------- the model
-
-
-@dataclass(frozen=True)
-class Work:
-    """A model as files in `folder`, and what every program is asked."""
-
-    folder: Path  # model.pt, huggingface/, KIND.gguf
-    about: str
-    machine: str
-    block_size: int
-    prompt: list[int]
-    n_tokens: int
-    n_threads: int
-    ends: list[int]  # ids that would end the text
-    own_dtypes: list[str]  # what gen.py chooses, and float32
-    dtypes: list[str]  # of transformers
-    kinds: list[str]  # of llama.cpp
-    uncached: bool
-    left_out: dict[str, str]  # a program -> why
 
 
 def write(folder: Path, options: BenchConfig, wanted: Sequence[str]) -> Work:
@@ -279,136 +228,3 @@ def random_model(preset: str) -> GPT:
             if p.dim() > 1 and name != "wte.weight":
                 p.normal_(0.0, 0.02)
     return model
-
-
-# ---------------------------------------------------------------- the programs
-
-
-def _in_ours(work: Work, dtype: str) -> dict:
-    """gen.py's sampler, one sequence."""
-    import torch
-
-    from jojo.chat.config import SamplingOptions
-    from jojo.chat.opened import open_model
-    from jojo.chat.sampling import generate as tokens
-
-    model = open_model(str(work.folder / "model.pt"), "auto", dtype).model
-
-    def generate(n: int) -> list[int]:
-        options = SamplingOptions(temp=0.0, max_tokens=n)
-        drawn = tokens(model, work.prompt, options, torch.Generator(), banned=work.ends)
-        return [ids[0] for ids in drawn]
-
-    return _clocked(generate, work.n_tokens)
-
-
-def _uncached(work: Work) -> dict:
-    """Float32 decoding that reads the whole text again for each token, as nanoGPT does.
-
-    Timed at nine lengths between the first and the last and integrated over all of them.
-    """
-    import numpy as np
-    import torch
-
-    from jojo.chat.opened import open_model
-
-    opened = open_model(str(work.folder / "model.pt"), "auto", "float32")
-    first, n = len(work.prompt), work.n_tokens
-
-    def seconds_to_read(length: int) -> float:
-        ids = torch.randint(0, opened.model.config.vocab_size, (1, length))
-        ids = ids.to(opened.machine.device)
-        began = time.perf_counter()
-        opened.model(ids)
-        opened.machine.synchronize()
-        return time.perf_counter() - began
-
-    lengths = np.linspace(first, first + n - 1, 9).astype(int)
-    with torch.inference_mode():
-        seconds = [min(seconds_to_read(int(length)) for _ in range(2)) for length in lengths]
-    each = np.interp(np.arange(first, first + n), lengths, seconds)
-    return {"tokens_per_second": n / each.sum()}
-
-
-def _in_transformers(work: Work, dtype: str) -> dict:
-    import torch
-    import transformers
-
-    from jojo import device
-    from tokenizer import N_TOKENS
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    where = device.choose().device
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        work.folder / "huggingface", dtype=getattr(torch, dtype)
-    )
-    model.to(where).eval()
-    # its own ways to ban tokens take up to a tenth of a small model's time
-    model.generation_config.eos_token_id = model.generation_config.suppress_tokens = None
-    no_tokens = range(N_TOKENS, model.config.vocab_size)
-    never = torch.tensor([*work.ends, *no_tokens], dtype=torch.long, device=where)
-    prompt = torch.tensor([work.prompt], device=where)
-
-    def ban(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return scores.index_fill_(1, never, -torch.inf)
-
-    @torch.inference_mode()
-    def generate(n: int) -> list[int]:
-        how = {"do_sample": False, "max_new_tokens": n, "logits_processor": [ban]}
-        return model.generate(prompt, **how)[0, len(work.prompt) :].tolist()
-
-    return _clocked(generate, work.n_tokens)
-
-
-def _in_llamacpp(work: Work, kind: str) -> dict:
-    server = _llamacpp_server(work, kind)
-    request = _llamacpp_request(work)
-
-    def generate(n: int) -> range:
-        answer = server.handle_completions(request | {"n_predict": n})
-        return range(answer["timings"]["predicted_n"])  # it does not tell the ids
-
-    import resource
-
-    result = _clocked(generate, work.n_tokens)
-    del result["ids"]
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return result | {"peak_memory_bytes": peak}
-
-
-def _ids_in_llamacpp(work: Work, kind: str) -> list[int]:
-    """What it chooses. Its completions tell the text alone, its own interface all ids."""
-    server = _llamacpp_server(work, kind)
-    request = _llamacpp_request(work) | {"n_predict": work.n_tokens, "return_tokens": True}
-    return llamacpp.ask(server, "completion", request)["tokens"]
-
-
-def _llamacpp_request(work: Work) -> dict:
-    return {"prompt": work.prompt, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
-
-
-def _llamacpp_server(work: Work, kind: str):
-    """Its own defaults, except that the cache of f32 is float32, too, as in the other programs."""
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(work.folder / f"{kind}.gguf")
-    params.n_parallel, params.port = 1, 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = work.n_threads
-    if kind == "f32":
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    return xllamacpp.Server(params)
-
-
-def _build_of_llamacpp() -> str:
-    import xllamacpp
-
-    built = xllamacpp.get_system_info()
-    used = re.findall(r"(\w+) = 1", built)
-    text = f"xllamacpp {llamacpp.version()}: llama.cpp built for {', '.join(used)}"
-    cpu = Path("/proc/cpuinfo")
-    if cpu.exists() and "avx512f" in cpu.read_text() and "AVX512" not in used:
-        text += "; not for this CPU's AVX-512: compiled on this machine it may be faster"
-    return text

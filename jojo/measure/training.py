@@ -1,4 +1,4 @@
-"""What bench.py measures: ours and a plain reference. Generation: speed.py."""
+"""What bench.py measures of preparing and training: ours and a plain reference."""
 
 from __future__ import annotations
 

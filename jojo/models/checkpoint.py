@@ -22,7 +22,7 @@ from torch.torch_version import TorchVersion
 from jojo.files import whole_file
 from jojo.models import lora, weights
 from jojo.models.active_vocabulary import ActiveEmbedding, ActiveHead
-from jojo.models.names import nearby
+from jojo.models.names import there_is
 from model import GPT, GPTConfig
 from tokenizer import VOCABULARY
 
@@ -71,9 +71,9 @@ def read(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> o
     """What any program wrote with torch.save, read with `weights_only`; ValueError as `load`."""
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"checkpoint {path} does not exist{nearby(path.parent, path.name)}")
+        raise ValueError(f"checkpoint {path} does not exist{there_is(path.parent)}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a checkpoint file{nearby(path)}")
+        raise ValueError(f"{path} is a folder, not a checkpoint file{there_is(path)}")
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
@@ -152,7 +152,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
 def config_of(content: dict, path: Path) -> GPTConfig:
     """The shape of the model in a checkpoint, or of the base of an adapter."""
     if "optimizers" in content:
-        raise ValueError(f"{path} is for --resume alone{nearby(Path(path).parent)}")
+        raise ValueError(f"{path} is for --resume alone{there_is(Path(path).parent)}")
     if "config" not in content:
         raise ValueError(f"{path} is no whole checkpoint: it lacks config")
     try:

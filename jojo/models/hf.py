@@ -1,12 +1,11 @@
-"""Hugging Face folders <-> our models, without transformers.
+"""Hugging Face weights <-> ours, without transformers.
 
     for name, tensor in read_tensors(folder, config): ...     # our names, float32
-    save_folder(model, folder, "chatml")     # what AutoModelForCausalLM and AutoTokenizer open
+    tensors = state_to_hf(model.state_dict(), model.config)   # their names
 
-How their names and shapes answer to ours stands here alone (their settings: hf_config.py). Weights
-are read from safetensors, one file or several with an index; pickled ones are refused, they could
-run code. A folder is written whole or not at all: config.json, generation_config.json,
-model.safetensors, tokenizer.json, tokenizer_config.json.
+Only this module knows how their names and shapes correspond to ours (their settings: hf_config.py).
+Weights are read from safetensors, one file or several with an index; pickled ones are refused, they
+could run code. Folders are written by jojo/export/hf_folder.py.
 """
 
 from __future__ import annotations
@@ -157,8 +156,8 @@ def _must_fit(folder: Path, config: GPTConfig, found: dict) -> None:
             )
         if not part.get_dtype().startswith(("F", "BF")):
             raise ValueError(
-                f"{folder}: {name} holds {part.get_dtype()}, no floating point numbers: choose the "
-                "unquantized model"
+                f"{folder}: {name} holds {part.get_dtype()}, not floating-point numbers: choose "
+                "the unquantized model"
             )
     unknown = found.keys() - {piece.theirs for piece in pieces}
     unknown = {name for name in unknown if not BUFFERS.fullmatch(name)}
@@ -190,7 +189,4 @@ def _opened(path: Path):
         with open(path, "rb") as file:
             pointer = file.read(64).startswith(b"version https://git-lfs")
         hint = "it is a pointer of Git LFS: git lfs pull" if pointer else "copy it again"
-        raise ValueError(f"{path} is no safetensors file, or it is truncated: {hint}") from None
-
-
-# ---------------------------------------------------------------- writing
+        raise ValueError(f"{path} is not a safetensors file, or it is truncated: {hint}") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jojo.files import read_json
+from jojo.models.names import models_in
 from model import GPTConfig
 
 # Our settings and theirs.
@@ -110,17 +111,19 @@ def read_config(folder: Path) -> GPTConfig:
 
 def raw_config(folder: Path) -> dict:
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: give one with config.json and model.safetensors")
+        raise ValueError(
+            f"{folder} is not a folder: give one with config.json and model.safetensors"
+        )
     if (folder / "config.json").exists():
         return read_json(folder / "config.json")
     if (folder / "adapter_config.json").exists():
         raise ValueError(
-            f"{folder} holds an adapter of PEFT, no model: merge it first, in Python with "
+            f"{folder} holds a PEFT adapter, not a model: merge it first, in Python with "
             "PeftModel.merge_and_unload() and save_pretrained()"
         )
-    ours = sorted(p.name for p in folder.glob("*.pt") if "-resume" not in p.name)
-    hint = f"did you mean {folder / ours[-1]}?" if ours else "give the folder that holds it"
-    raise ValueError(f"{folder} has no config.json, so it is no Hugging Face model: {hint}")
+    ours = models_in(folder)
+    hint = f"did you mean {ours[-1]}?" if ours else "give the folder that holds it"
+    raise ValueError(f"{folder} has no config.json, so it is not a Hugging Face model: {hint}")
 
 
 def _refuse_options(path: Path, raw: dict, arch: str) -> None:
@@ -128,7 +131,7 @@ def _refuse_options(path: Path, raw: dict, arch: str) -> None:
         if raw.get(name, allowed[0]) not in allowed:
             ours = " or ".join(map(str, allowed))
             raise ValueError(
-                f"{path}: {name} is {raw[name]!r}, Jojo can only do {ours}: choose another model"
+                f"{path}: {name} is {raw[name]!r}, Jojo has only {ours}: choose another model"
             )
     if raw.get("quantization_config"):
         raise ValueError(f"{path}: the weights are quantized: choose the unquantized model")
@@ -160,7 +163,7 @@ def _rope_theta(path: Path, raw: dict) -> float:
     if kind != "default":
         raise ValueError(f"{path}: rope scaling of type {kind!r}: Jojo's model has none")
     if rope.get("partial_rotary_factor", raw.get("partial_rotary_factor", 1.0)) != 1:
-        raise ValueError(f"{path}: partial_rotary_factor: Jojo rotates whole heads alone")
+        raise ValueError(f"{path}: partial_rotary_factor: Jojo rotates only whole heads")
     theta = rope.get("rope_theta", raw.get("rope_theta", GPTConfig.rope_theta))
     if type(theta) not in (int, float) or not theta > 0:
         raise ValueError(f"{path}: rope_theta is {theta!r}, which it cannot be")

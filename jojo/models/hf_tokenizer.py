@@ -1,13 +1,6 @@
-"""The tokenizer files of a Hugging Face folder: is it our vocabulary? and our own, to write.
+"""The tokenizer files of a Hugging Face folder: is its vocabulary ours?
 
-    vocabulary = read_vocabulary(folder, vocab_size)    # ValueError unless it is GPT-2's
-    write_tokenizer(folder, "chatml", 1024)             # tokenizer.json, tokenizer_config.json
-
-What is written gives the ids of `tokenizer.encode`, with one difference that cannot be mended
-there: Hugging Face tokenizers read special tokens out of text, and `apply_chat_template` makes text
-first. So "<|im_end|>" typed by a user does end the turn. A program that must not be fooled encodes
-each content apart, with `tokenizer(content, split_special_tokens=True)`, and puts the turns
-together itself, as `jojo/text/template.py` does.
+vocabulary = read_vocabulary(folder, vocab_size)    # ValueError unless it is GPT-2's
 """
 
 from __future__ import annotations
@@ -58,13 +51,13 @@ def _tokens_of(folder: Path) -> tuple[str, dict[str, int]] | None:
         return None
     if not is_dict(vocab) or not all(type(i) is int for i in vocab.values()):
         raise ValueError(
-            f"{folder / name} is no byte-pair vocabulary; Jojo's is GPT-2's: choose a model of "
+            f"{folder / name} is not a byte-pair vocabulary; Jojo's is GPT-2's: choose a model of "
             "the GPT-2 vocabulary"
         )
     try:
         return name, {**vocab, **{str(token["content"]): int(token["id"]) for token in added}}
     except (TypeError, KeyError, ValueError, OverflowError):
-        raise ValueError(f"{folder / name}: its added tokens are not understood") from None
+        raise ValueError(f"{folder / name}: its added tokens cannot be read") from None
 
 
 def _added_beside(folder: Path) -> list[dict]:

@@ -12,6 +12,7 @@ from huggingface_hub import constants, errors
 
 from jojo.command import say
 from jojo.files import is_plain_name, read_json
+from jojo.models.names import CHECKPOINT, ENDINGS, SAFETENSORS
 from jojo.web.download import OUR_FAULT, hub_answers
 
 FILES = (
@@ -19,7 +20,6 @@ FILES = (
     *("tokenizer.json", "vocab.json", "added_tokens.json", "tokenizer_config.json"),
 )
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLED = (".bin", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
 def fetch(hub_id: str) -> Path:
@@ -79,13 +79,11 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     if not (folder / INDEX).exists():
-        pickled = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLED)
-        if pickled:
-            what = f"has pickled weights alone ({pickled[0]}), which could run code"
-        else:
-            what = f"has no weights: {WEIGHTS} is missing"
+        unread = ENDINGS.keys() - {CHECKPOINT, SAFETENSORS}
+        others = sorted(p for p in folder.glob("*") if p.suffix in unread)
+        only = f", only {others[0].name}: {ENDINGS[others[0].suffix]}" if others else ""
         raise ValueError(
-            f"{folder} {what}; pickled ones are converted with transformers: "
+            f"{folder} has no {WEIGHTS}{only}; transformers writes one: "
             "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
         )
     places = read_json(folder / INDEX).get("weight_map")
@@ -95,7 +93,9 @@ def weight_files(folder: Path) -> list[Path]:
     names = sorted(set(places))
     for name in names:
         if not is_plain_name(name) or not name.endswith(".safetensors"):
-            raise ValueError(f"{folder / INDEX} names {name!r}, no safetensors file beside it")
+            raise ValueError(
+                f"{folder / INDEX} names {name!r}, which is not a safetensors file beside it"
+            )
         if not (folder / name).exists():
             raise ValueError(f"{folder} lacks {name}, which {INDEX} names: copy it again")
     return [folder / name for name in names]

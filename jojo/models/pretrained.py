@@ -102,7 +102,7 @@ def _open(source: str, device, base: str | None, seen: tuple[Path, ...]) -> Base
     if path.is_file():
         return _open_checkpoint(path.resolve(), device, base, seen)
     if base is not None:
-        raise ValueError(f"{source} is no adapter and has no base: leave out --base")
+        raise ValueError(f"{source} is not an adapter and has no base: leave out --base")
     folder, written = folder_of(source)
     return _open_folder(folder, device, written)
 
@@ -151,7 +151,7 @@ def _open_adapter(path: Path, content: dict, device, base: str | None, seen) -> 
         template, shape = content["template"], asdict(checkpoint.config_of(content, path))
         of_adapter(content)
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is no whole adapter: it does not tell its base") from None
+        raise ValueError(f"{path} is not a whole adapter: it does not name its base") from None
     where = base if base is not None else _where_is(source, path, seen)
     found = merged(_open(where, device, None, seen), where)  # which may be an adapter itself
     if found.hash != wanted:
@@ -176,8 +176,8 @@ def _where_is(source: str, adapter: Path, seen: tuple[Path, ...]) -> str:
         if place.exists():
             if place.resolve() in seen:
                 raise ValueError(
-                    f"the base of adapter {adapter} was {place}, and an adapter stands there now: "
-                    f"name a copy of the base with {BASE_FLAG}"
+                    f"the base of adapter {adapter} was {place}, and there is an adapter there "
+                    f"now: name a copy of the base with {BASE_FLAG}"
                 )
             if place.is_absolute():
                 return str(place)
@@ -202,7 +202,7 @@ def merged(found: Base, source: str) -> Base:
         lora.load_adapter_state(found.model, state)
     except (TypeError, AttributeError, ValueError) as error:
         detail = f": {error}" if isinstance(error, ValueError) else ""
-        raise ValueError(f"{source} is no adapter of its base {found.source}{detail}") from None
+        raise ValueError(f"{source} is not an adapter of its base {found.source}{detail}") from None
     lora.merge(found.model)
     digest = fingerprint(state, f"{found.hash} {how.scale}")
     facts = {n: v for n, v in found.adapter.items() if n not in ("adapter", "lora")}

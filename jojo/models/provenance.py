@@ -23,7 +23,7 @@ from jojo.data.bins import Manifest, manifest_path
 from jojo.data.contract import private_of
 from jojo.files import is_plain_name
 from jojo.models import checkpoint
-from jojo.models.names import FILE_ENDINGS, HUB_ID, HUB_IDS, NAMES
+from jojo.models.names import ENDINGS, HUB_ID, HUB_IDS, NAMES
 
 # Licences by their names on the hub, the strictest last; one that is not here counts as unknown.
 # https://huggingface.co/docs/hub/repositories-licenses
@@ -177,5 +177,5 @@ def public_name(source: str) -> str:
     path = Path(source).expanduser()
     if source in NAMES and not (path / "config.json").is_file():
         return NAMES[source]
-    on_hub = HUB_ID.fullmatch(source) and path.suffix not in FILE_ENDINGS and not path.exists()
+    on_hub = HUB_ID.fullmatch(source) and path.suffix not in ENDINGS and not path.exists()
     return source if on_hub else re.split(r"[/\\]", source.rstrip("/\\"))[-1]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from jojo.chat.config import SamplingOptions
-from jojo.chat.sampling import ReplyReader, banned_ids, generate
+from jojo.chat.engine import Drawing
 from jojo.chat.session import OPENING, STORY_OPENING
 from jojo.data.bins import Dataset
 from jojo.device import Machine
@@ -44,14 +44,9 @@ def _reply(model: GPT, messages, template: Template) -> str:
     prompt = encode_prompt(messages, template.name)[-model.config.block_size // 2 :]
     options = SamplingOptions(temp=0.7, top_p=0.95, max_tokens=SAMPLE_TOKENS)
     generator = torch.Generator().manual_seed(0)  # not the run's own, whose state must not change
-    reader = ReplyReader(template)
     training = model.training
     model.eval()
     with torch.compiler.set_stance("force_eager"):
-        for ids in generate(model, prompt, options, generator, banned=banned_ids(template)):
-            reader.push(ids[0])
-            if reader.reply.ended:
-                break
+        (reply,) = Drawing(model, prompt, template, options, generator).run()
     model.train(training)
-    reader.finish()
-    return reader.reply.text + ("" if reader.reply.ended else " ...")
+    return reply.shown

@@ -16,8 +16,10 @@ from verbs import ASKED, SAID, call, trained
 
 import tokenizer
 from jojo import files
+from jojo.chat.config import SamplingOptions
+from jojo.chat.engine import Drawing
 from jojo.command import UsageError, one_line
-from jojo.export import gguf, hf_folder, llamacpp, ollama, proof, push
+from jojo.export import gguf, hf_folder, llamacpp, ollama, proof_transformers, push
 from jojo.export.hf_folder import save_folder
 from jojo.files import ROOT
 from jojo.models import checkpoint, hf, lora, pretrained, weights
@@ -200,8 +202,9 @@ def test_nanogpt_comes_in(tiny_model, convert, fails):
     ours, facts = checkpoint.load_model(Path("ours.pt"))
     assert (facts["template"], facts["step"]) == ("text", 9)
     prompt = tokenizer.encode("Once upon a time")
-    ends = template_named("text").end_ids
-    assert proof.greedy(ours, prompt, 20, ends) == proof.greedy(model, prompt, 20, ends)
+    text, options = template_named("text"), SamplingOptions(temp=0.0, max_tokens=20)
+    here, there = (Drawing(m, prompt, text, options, torch.Generator()) for m in (ours, model))
+    assert here.run() == there.run()
     assert "exact" in fails("ckpt.pt", "--outfile", "x.gguf")
     convert("ckpt.pt", "--outfile", "folder")
     convert("ckpt.pt", "--outfile", "chatty.pt", "--template", "chatml")
@@ -270,7 +273,7 @@ def card_of(convert, models) -> str:
     ("target", "install"), [("out", "transformers"), ("out.gguf", "xllamacpp")]
 )
 def test_what_is_not_installed_is_skipped_and_named(target, install, models, convert, monkeypatch):
-    for module in (proof, llamacpp):
+    for module in (proof_transformers, llamacpp):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     said = convert(models / "chatml90.pt", "--outfile", target)
     assert "skipped, it is not installed: pip install" in said
@@ -291,7 +294,7 @@ def test_what_is_there_stays(target, models, convert, fails):
 def test_what_is_converted_is_not_replaced(models, convert, fails, tmp_path):
     convert(models / "chatml90.pt", "--outfile", "folder", "--no_verify")
     for source in ("folder", models / "chatml90.pt"):
-        assert "is what is converted" in fails(source, "--outfile", source, "--overwrite")
+        assert "is the model to be converted" in fails(source, "--outfile", source, "--overwrite")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -366,7 +369,7 @@ def test_weights_that_are_no_numbers(tiny_model, fails, tmp_path):
         model.ln_f.weight[3] = torch.nan
     checkpoint.save(tmp_path / "bad.pt", checkpoint.model_content(model, template="chatml"))
     for target in TARGETS:
-        assert "no numbers" in fails("bad.pt", "--outfile", target)
+        assert "not numbers" in fails("bad.pt", "--outfile", target)
 
 
 def test_a_vocabulary_that_is_too_small(tiny_model, fails, tmp_path):
@@ -440,7 +443,7 @@ def test_a_modelfile_beside_the_gguf(models, convert, fails):
 def test_a_modelfile_of_somebody_else_stays(models, fails):
     Path("Modelfile").write_text("FROM llama3\n")
     line = fails(models / "chatml90.pt", "--outfile", "c.gguf", "--ollama", "--overwrite")
-    assert "not of Jojo" in line
+    assert "not written by Jojo" in line
 
 
 def test_ollama_makes_the_model(models, convert, monkeypatch):

@@ -1,49 +1,21 @@
-"""GGUF files: what stands in them, and that llama.cpp makes of them what our model does."""
+"""GGUF files: what stands in them, and what cannot."""
 
 from __future__ import annotations
 
 import errno
-import random
 from pathlib import Path
 
 import gguf as package
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from shapes import GGUF_SHAPES
 
-import tokenizer
-from jojo.export import gguf, llamacpp, proof, proof_gguf
+from jojo.export import gguf
 from jojo.files import must_have_room
 from jojo.text.dialects import JINJA
-from jojo.text.template import template_named
-from model import GPT, GPTConfig
 from tokenizer import ENDOFTEXT, IM_END, IM_START, N_TOKENS
 
 pytest.importorskip("xllamacpp")
-
-SHAPES = {
-    "jojo": {},
-    "jojo, tied": {"tie_embeddings": True},
-    "jojo, grouped": {"n_kv_head": 2, "head_dim": 12, "rope_theta": 5e5, "norm_eps": 1e-5},
-    "gpt2": {"arch": "gpt2"},
-    "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False, "n_inner": 64},
-}
-PACKABLE = {"n_layer": 1, "n_embd": 256, "n_inner": 256, "tie_embeddings": True}
-
-
-@pytest.fixture
-def written(tiny_model, tmp_path):
-    """(a model, its file) of a shape and a type."""
-
-    def write(kind: str = "f32", template: str = "chatml", **shape) -> tuple[GPT, Path]:
-        model = tiny_model(vocab_size=50304, **shape)
-        gguf.check(model.config, kind)
-        path = tmp_path / f"model.{kind}.gguf"
-        gguf.write(model, path, kind, template, {"name": "model", "license": "mit"})
-        return model, path
-
-    return write
 
 
 def fields(path: Path) -> dict:
@@ -54,8 +26,8 @@ def fields(path: Path) -> dict:
 # what stands in the file
 
 
-def test_tokens_template_and_ends_are_inside(written):
-    _, path = written()
+def test_tokens_template_and_ends_are_inside(written_gguf):
+    _, path = written_gguf()
     found = fields(path)
     assert found["general.architecture"] == "qwen3"
     assert found["general.name"] == "model"
@@ -76,16 +48,16 @@ def test_tokens_template_and_ends_are_inside(written):
     ("template", "eos", "eot"),
     [("person", ENDOFTEXT, 198), ("speaker", ENDOFTEXT, 198), ("text", ENDOFTEXT, None)],
 )
-def test_ends_of_other_templates(template, eos, eot, written):
-    found = fields(written(template=template)[1])
+def test_ends_of_other_templates(template, eos, eot, written_gguf):
+    found = fields(written_gguf(template=template)[1])
     assert found["tokenizer.ggml.eos_token_id"] == eos
     assert found.get("tokenizer.ggml.eot_token_id") == eot
     assert found.get("tokenizer.chat_template") == JINJA.get(template)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_float32_weights_are_ours_without_the_padding(shape, written):
-    model, path = written(**SHAPES[shape])
+@pytest.mark.parametrize("shape", GGUF_SHAPES)
+def test_float32_weights_are_ours_without_the_padding(shape, written_gguf):
+    model, path = written_gguf(**GGUF_SHAPES[shape])
     there = {t.name: torch.tensor(t.data) for t in package.GGUFReader(path).tensors}
     ours = dict(model.state_dict())
     if model.config.tie_embeddings:
@@ -119,123 +91,6 @@ def test_types_by_the_name_of_the_file():
         assert gguf.type_of(Path(name), None) == kind, name
     assert gguf.type_of(Path("chat.gguf"), "Q6_K") == "q6_k"
     assert gguf.type_of(Path("release-q2.gguf"), "f16") == "f16"
-
-
-# the same in llama.cpp
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_llamacpp_says_what_we_say(shape, written):
-    model, path = written(**SHAPES[shape])
-    checks = proof_gguf.in_llamacpp(model, "chatml", path, "f32")
-    assert len(checks) == 7
-    assert all(check.passed for check in checks), proof.table(checks)
-
-
-@pytest.mark.parametrize("template", ["speaker", "text"])
-def test_other_templates_in_llamacpp(template, written):
-    model, path = written(template=template)
-    checks = proof_gguf.in_llamacpp(model, template, path, "f32")
-    assert all(check.passed for check in checks), proof.table(checks)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", ["jojo, grouped", "gpt2"])
-def test_greedy_continuations_of_a_hundred_prompts(shape, written):
-    model, path = written(**SHAPES[shape], block_size=128)
-    rng = random.Random(0)
-    prompts = [[rng.randrange(N_TOKENS) for _ in range(rng.randint(1, 60))] for _ in range(100)]
-    seen = llamacpp.observe(path, prompts, 64, n_threads=1)
-    ends = template_named("chatml").end_ids
-    ours = [proof.greedy(model, prompt, 64, ends) for prompt in prompts]
-    equal = sum(c.ids == ids for c, ids in zip(seen.continuations, ours, strict=True))
-    assert equal >= 95, equal
-
-
-@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
-def test_smaller_types(kind, written):
-    model, path = written(kind, n_inner=64)
-    checks = proof_gguf.in_llamacpp(model, "chatml", path, kind)
-    assert all(check.passed is not False for check in checks), proof.table(checks)
-    assert path.stat().st_size < gguf.size_bytes(model.config, kind)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["q2_k", "q4_k_m", "q6_k"])
-def test_k_quants_by_llamacpps_quantizer(kind, written, tmp_path):
-    pytest.importorskip("cyllama")
-    model, plain = written(**PACKABLE)
-    gguf.check(model.config, kind)
-    packed = tmp_path / "packed.gguf"
-    llamacpp.quantize(plain, packed, gguf.K_QUANTS[kind])
-    assert fields(packed)["general.file_type"] == gguf.K_QUANTS[kind]
-    assert packed.stat().st_size < gguf.size_bytes(model.config, kind)
-    names = {c.what: c for c in proof_gguf.in_llamacpp(model, "chatml", packed, kind)}
-    assert names["token ids"].passed
-    assert names["chat template"].passed
-    assert names["weights"].passed, names["weights"]
-    with torch.no_grad():
-        model.h[0].mlp.up_proj.weight.copy_(model.h[0].mlp.gate_proj.weight)
-    broken = proof_gguf.weights(model, package.GGUFReader(packed), kind)
-    assert broken.passed is False
-
-
-ODD = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
-
-
-@pytest.fixture(scope="module")
-def any_file(tmp_path_factory):
-    model = GPT(GPTConfig(n_layer=1, n_head=1, n_embd=32, block_size=64, tie_embeddings=True))
-    path = tmp_path_factory.mktemp("gguf") / "any.gguf"
-    gguf.write(model.eval(), path, "f32", "chatml", {})
-    return path
-
-
-@settings(max_examples=3)
-@given(st.lists(ODD, min_size=150, max_size=150))
-def test_tokens_of_anything(any_file, texts):
-    seen = llamacpp.observe(any_file, [], 1, texts)
-    assert seen.ids == [tokenizer.encode(text) for text in texts]
-
-
-@pytest.mark.slow
-def test_tokens_of_real_chats(any_file, realdata):
-    lines = []
-    for path in sorted(realdata.rglob("*.txt"))[:40]:
-        lines += path.read_text(encoding="utf-8", errors="ignore").splitlines()[:400]
-    texts = [line for line in lines if line][:5000]
-    assert len(texts) > 1000
-    seen = llamacpp.observe(any_file, [], 1, texts)
-    differing = [t for t, ids in zip(texts, seen.ids, strict=True) if ids != tokenizer.encode(t)]
-    assert not differing
-
-
-# the proof itself
-
-
-@pytest.mark.parametrize("kind", ["f32", "q8_0"])
-def test_a_wrong_number_is_found_out(kind, written):
-    model, path = written(kind, n_inner=64)
-    with torch.no_grad():
-        model.h[1].mlp.up_proj.weight *= 1.05
-    check = proof_gguf.weights(model, package.GGUFReader(path), kind)
-    assert check.passed is False
-    assert "blk.1.ffn_up.weight" in check.result
-
-
-@pytest.mark.parametrize(
-    "change", [{"rope_theta": 10100.0}, {"norm_eps": 1e-5}, {"block_size": 32}], ids=str
-)
-def test_a_wrong_setting_is_found_out(change, written, tiny_config):
-    model, path = written()
-    model.config = tiny_config(vocab_size=50304, **change)
-    assert proof_gguf.settings(model, "chatml", package.GGUFReader(path)).passed is False
-
-
-def test_wrong_stops_are_found_out(written):
-    model, path = written(template="person")
-    assert proof_gguf.settings(model, "person", package.GGUFReader(path)).passed
-    assert proof_gguf.settings(model, "chatml", package.GGUFReader(path)).passed is False
 
 
 # what goes wrong
@@ -280,32 +135,3 @@ def test_a_full_disk_is_known_before(tmp_path):
     with pytest.raises(OSError, match=r"x\.gguf \(1,000,000,000,000 MB") as error:
         must_have_room(tmp_path / "new" / "x.gguf", 10**18)
     assert error.value.errno == errno.ENOSPC
-
-
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 64], ids=repr)
-def test_damaged_files_are_one_line(content, tmp_path, complaint):
-    path = tmp_path / "x.gguf"
-    path.write_bytes(content)
-    assert "llama.cpp failed" in complaint(llamacpp.observe, path, [[1]], 2)
-    pytest.importorskip("cyllama")
-    kind = gguf.K_QUANTS["q4_k_m"]
-    assert "llama.cpp failed" in complaint(llamacpp.quantize, path, tmp_path / "y.gguf", kind)
-
-
-def test_a_missing_quantizer_is_named(monkeypatch, complaint):
-    monkeypatch.setattr(llamacpp, "find_spec", lambda name: None)
-    monkeypatch.setattr(llamacpp.shutil, "which", lambda name: None)
-    assert "pip install cyllama" in complaint(llamacpp.check_quantizer)
-
-
-def test_llamacpps_own_program_comes_first(monkeypatch, tmp_path, complaint):
-    program = tmp_path / "llama-quantize"
-    program.write_text('#!/bin/sh\ncp "$1" "$2"; echo "$3" > "$2.kind"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    (tmp_path / "a").write_text("x")
-    llamacpp.quantize(tmp_path / "a", tmp_path / "b", gguf.K_QUANTS["q4_k_m"])
-    assert (tmp_path / "b.kind").read_text() == "Q4_K_M\n"
-    program.write_text("#!/bin/sh\necho 'error: no room' >&2; exit 1\n")
-    kind = gguf.K_QUANTS["q6_k"]
-    assert "no room" in complaint(llamacpp.quantize, tmp_path / "a", tmp_path / "b", kind)

@@ -237,7 +237,7 @@ def test_names_that_ollama_takes(name, binary):
 )
 def test_names_that_ollama_refuses(name, binary, complaint):
     noted = binary()
-    assert "is no name for Ollama" in complaint(ollama.create, name, Path("Modelfile"))
+    assert "is not a name for Ollama" in complaint(ollama.create, name, Path("Modelfile"))
     assert not noted.exists()
 
 

@@ -1,4 +1,4 @@
-"""bench.py: every measurement runs, and its references do what they stand for."""
+"""bench.py gen: every program runs, and chooses the tokens that we choose."""
 
 from __future__ import annotations
 
@@ -11,45 +11,10 @@ import torch
 
 from jojo.export.hf_folder import as_transformers
 from jojo.files import ROOT
-from jojo.measure import generation, training
+from jojo.measure import generation
 from jojo.measure.config import BenchConfig
-from jojo.measure.generation import OURS, programs, random_model
+from jojo.measure.generation import OURS, random_model, wanted_programs
 from jojo.models import checkpoint
-from jojo.train.config import TrainConfig
-
-TINY = {"preset": "tiny", "n_layer": 1, "n_embd": 32, "n_head": 2, "block_size": 32}
-
-
-@pytest.fixture
-def config(tiny_dataset):
-    return TrainConfig(**TINY, dataset="tiny", data_dir=tiny_dataset(), batch_size=4, compile=False)
-
-
-def test_preparing_gives_the_same_tokens_with_and_without_tokie(tmp_path, monkeypatch):
-    import tokenizer
-
-    monkeypatch.setattr(tokenizer, "bulk", tokenizer.bulk)  # put back what `prepare` replaces
-    path = tmp_path / "stories.txt"
-    training.sample_stories(path, 1, None)
-    assert path.stat().st_size > 1_000_000
-    fast, plain = (training.prepare(path, fast=fast) for fast in (True, False))
-    assert fast["tokens"] == plain["tokens"] > 100_000
-    assert fast["megabytes_per_second"] > 0
-
-
-def test_training_is_measured_beside_the_plain_loop(config):
-    ours, plain = training.train_ours(config, 2), training.train_plain(config, 3)
-    assert ours["tokens_per_second"] > 0
-    assert plain["tokens_per_second"] > 0
-
-
-def test_the_race_tells_when_the_plain_loops_loss_was_reached(config):
-    config.eval_interval = 5
-    plain = training.race_plain(config, 2.0)
-    assert plain["val_loss"] < 10.825  # less than log(50,304), however busy the machine
-    ours = training.race_ours(config, "8s", 10.0)
-    assert 0 < ours["reached_seconds"] <= ours["seconds"]
-    assert training.race_ours(config, "3s", 0.0)["reached_seconds"] is None
 
 
 @pytest.fixture
@@ -115,12 +80,12 @@ def test_what_cannot_run_a_model_is_left_out_or_refused(bench_gen, complaint, ca
 
 def test_unknown_and_missing_programs_are_named(complaint, monkeypatch, capsys):
     for against in ("lama.cpp", "", "transformers,"):
-        assert "none of uncached, transformers, llama.cpp" in complaint(programs, against)
+        assert "none of uncached, transformers, llama.cpp" in complaint(wanted_programs, against)
     monkeypatch.setattr(generation, "find_spec", lambda name: None if name == "xllamacpp" else True)
-    assert complaint(programs, "llama.cpp").endswith("pip install xllamacpp")
-    assert programs(None) == ["uncached", "transformers"]
+    assert complaint(wanted_programs, "llama.cpp").endswith("pip install xllamacpp")
+    assert wanted_programs(None) == ["uncached", "transformers"]
     assert "pip install xllamacpp" in capsys.readouterr().err
-    assert programs("transformers, uncached") == ["transformers", "uncached"]
+    assert wanted_programs("transformers, uncached") == ["transformers", "uncached"]
 
 
 def test_the_process_that_measures_stays_small():
@@ -154,15 +119,3 @@ def test_the_command_compares_with_every_program():
         assert measured["ratios"][name] > 0
         assert f"times {name}" in done.stderr
     assert set(measured["ratios_float32"]) == {"transformers float32", "llama.cpp f32"}
-
-
-@pytest.mark.slow
-def test_the_command_prints_json():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bench.py"), "prepare", "--megabytes", "1", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["ratios"]["tiktoken"] > 0
-    assert "times tiktoken" in done.stderr

@@ -22,7 +22,7 @@ data/chitchat.json: data/chitchat.toml | .venv/ready
 	$(PY) data/prepare-chitchat.py
 
 test: .venv/ready-dev lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 lint: .venv/ready-dev
 	$(PY) -m ruff check .

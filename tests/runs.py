@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
+from verbs import forks
 
 from jojo.files import ROOT
 from jojo.models import checkpoint
@@ -68,31 +66,27 @@ def interrupted_at(step: int, monkeypatch, config: TrainConfig) -> None:
 
 def killed_and_resumed(folder, flags: dict, kills: int, *more: str) -> None:
     """Run train.py whole, and killed (SIGKILL) at random moments and resumed: equal milestones."""
-    command = [sys.executable, str(ROOT / "train.py"), "--no_compile", "--save_interval", "7"]
-    command += [part for n, v in flags.items() if n != "compile" for part in (f"--{n}", str(v))]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    options = ["--no_compile", "--save_interval", "7"]
+    options += [part for n, v in flags.items() if n != "compile" for part in (f"--{n}", v)]
 
     def start(out_dir, *arguments):
-        return subprocess.Popen(
-            [*command, *more, "--out_dir", str(out_dir), *arguments],
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
+        return forks().start(ROOT / "train.py", *options, *more, "--out_dir", out_dir, *arguments)
 
     assert start(folder / "whole").wait() == 0
     rng, done, killed = random.Random(1), 0, folder / "killed"
+    metrics = killed / "tiny.jsonl"
+
+    def lines() -> int:
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
     while done < kills:
+        until = lines() + rng.randint(0, flags["max_iters"] // kills)
         process = start(killed, "--resume")
-        deadline = time.monotonic() + rng.uniform(0.5, 2.5)
-        resume = killed / "tiny-resume.pt"
-        while not resume.exists() and process.poll() is None:
-            time.sleep(0.02)  # from the first step on
-        while time.monotonic() < deadline + (2.0 if done else 0.0) and process.poll() is None:
-            time.sleep(0.01)
-        if process.poll() is not None:
+        while lines() < until and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll(rng.uniform(0, 0.1)) is not None:
             break
         process.kill()
-        process.wait()
         done += 1
         for path in killed.glob("*.pt"):  # whatever is visible is whole
             checkpoint.load(path)

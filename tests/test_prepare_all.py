@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
 import sys
 
 import pytest
+from verbs import call
 
 from jojo.data import recipes
 from jojo.data.bins import open_dataset
@@ -34,13 +34,7 @@ RECIPE = Recipe(name="good", template="chatml", licence="MIT (free)",
 
 
 def command(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "data" / "prepare.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        timeout=120,
-    )
+    return call("data/prepare.py", *arguments)
 
 
 @pytest.fixture

@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import pytest
+from verbs import call
 
 from jojo.data.bins import DatasetWriter, open_dataset
 from jojo.data.inspect import quality
-from jojo.files import ROOT
 from jojo.text.template import Message, encode
 
 
 def report(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "data" / "report.py"), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return call("data/report.py", *args)
 
 
 @pytest.fixture

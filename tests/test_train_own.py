@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from verbs import call
 
 from jojo.command import parse
 from jojo.data import recipes
@@ -332,17 +331,8 @@ def test_the_command_as_people_type_it(tmp_path):
     path = interview(tmp_path / "interviews.json")
     where = ("--data_dir", tmp_path / "data", "--out_dir", tmp_path / "models")
 
-    def call(*flags: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            list(map(str, [sys.executable, TRAIN, *flags, *where, *SMALL])),
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            timeout=120,
-        )
-
-    done = call("--run_name", "run1", "--data_path", path)
+    done = call("train.py", "--run_name", "run1", "--data_path", path, *where, *SMALL)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    done = call("--run_name", "chat", "--data_path", path)
+    done = call("train.py", "--run_name", "chat", "--data_path", path, *where, *SMALL)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: your own chats would take the place of")

@@ -34,7 +34,7 @@ def test_other_vocabularies_are_refused(saved_folder, complaint):
     with_tokenizer(folder, lambda content: content.update(model={"vocab": [["a", 0.0]]}))
     assert "choose a model of the GPT-2 vocabulary" in complaint(pretrained.load_model, folder)
     (folder / "tokenizer.json").write_text("{")
-    assert "tokenizer.json is no JSON" in complaint(pretrained.load_model, folder)
+    assert "tokenizer.json is not valid JSON" in complaint(pretrained.load_model, folder)
 
 
 @pytest.mark.parametrize("vocab_size", [151936, 50305, 50256])

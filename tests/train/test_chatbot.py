@@ -7,7 +7,6 @@ import json
 import os
 import random
 import runpy
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from verbs import Forks, forks
 
 from jojo.command import parse
 from jojo.data.batches import Batches
@@ -531,10 +531,8 @@ def test_patience_ends_a_run_that_gets_worse(config, capsys) -> None:
     assert metrics["val_loss"] == metrics["best_val_loss"]
 
 
-def run(*flags) -> subprocess.Popen:
-    command = [sys.executable, str(VERB), "--no_compile", *map(str, flags)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+def run(*flags) -> Forks:
+    return forks().start(VERB, "--no_compile", *flags)
 
 
 @pytest.mark.slow
@@ -553,8 +551,7 @@ def test_killed_and_resumed_it_ends_in_the_same_weights(config, base, tmp_path, 
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     assert run(*command).wait() == 0
     kind = "adapter" if "--lora_rank" in flags else "model"
     one, other = (checkpoint.load(path)[kind] for path in (whole, killed))

@@ -16,7 +16,7 @@ from jojo.train.trainer import Trainer
 from tokenizer import IM_END, N_TOKENS
 
 TUNED = {
-    "batch_size": 4,
+    "batch_size": 2,
     "warmup_iters": 2,
     "sample_interval": 0,
     "eval_tokens": 256,
@@ -56,7 +56,7 @@ def rows(folder, name="tiny"):
 @pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=["all weights", "adapters"])
 def test_a_run_starts_at_the_base_and_learns(arch, changes, base, tiny_dataset, tmp_path):
     path = base(arch=arch)
-    changes = {"dtype": "float32", "max_iters": 20, **changes}
+    changes = {"dtype": "float32", "max_iters": 20, "batch_size": 4, **changes}
     config = settings(tiny_dataset(), tmp_path / "m", path, **changes)
     t = Trainer(config)
     model, _ = pretrained.load_model(path)

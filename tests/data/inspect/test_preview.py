@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from verbs import call
 
 import tokenizer
 from jojo.data.bins import DatasetWriter, open_dataset
@@ -46,13 +47,7 @@ def shown(messages, template="chatml", loss_on="assistant", colour=False, ids=Fa
 
 
 def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "data" / "preview.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        timeout=60,
-    )
+    return call("data/preview.py", *arguments, **environment)
 
 
 # ---------------------------------------------------------------- what is shown

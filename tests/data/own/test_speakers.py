@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
+
+from verbs import call
 
 from jojo.data.own import speakers
 from jojo.data.own.found import Found
@@ -21,13 +21,7 @@ CLOCK = [("00", "Anna"), ("01", "Bob")]
 
 
 def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, RECIPE, *map(str, args)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    return call("data/prepare-speakers.py", *args, cwd=cwd)
 
 
 def written(folder: Path, name: str = "speakers") -> tuple[str, str, dict]:

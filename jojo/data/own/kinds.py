@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import tarfile
-import zipfile
 from pathlib import Path
 
 from jojo.data.contract import Tally
@@ -32,23 +30,12 @@ MAGIC = (  # how files begin that hold no text, and what people call them
     (rb"BEGIN:VC", "a contact card or calendar"),
     (rb"(?:\xef\xbb\xbf)?(?:WEBVTT|\d+\r?\n\d\d:\d\d:\d\d,\d{3} -->)", "a subtitle file"),
 )
-OFFICE = ("[Content_Types].xml", "mimetype")  # members of .docx and the like, of .odt and .epub
 CONTROL = re.compile("[\0-\b\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
 
 def what_else(head: bytes) -> str | None:
     """What people call a file that begins so and holds no text."""
     return next((what for mark, what in MAGIC if re.match(mark, head, re.DOTALL)), None)
-
-
-def is_archive(path: Path) -> bool:
-    """A zip or tar, compressed or not. ValueError for a document that is a zip inside."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as zipped:
-            if any(name in OFFICE for name in zipped.namelist()[:3]):
-                raise Unusable("is an Office document or an e-book")
-        return True
-    return tarfile.is_tarfile(path)
 
 
 def kind(path: Path) -> str:

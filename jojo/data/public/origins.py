@@ -10,9 +10,7 @@ at data: none of it is ours to hand on.
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jojo.command import say
+from jojo.data.formats.archives import Unpacked, is_archive, unpack, visible_files
 from jojo.files import write_text
-from jojo.web.download import HUB, OUR_FAULT, DownloadError, download, hub_answers, unpack
+from jojo.web.download import HUB, OUR_FAULT, DownloadError, download, hub_answers
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-MAX_NESTED = 3  # archives within archives
 WHOLE = ".whole"  # beside files of which none is missing; names them
 
 
@@ -354,7 +352,10 @@ def _check(path: Path) -> None:
     with open(path, "rb") as file:
         head = file.read(64).lstrip()
     if path.name.endswith(ARCHIVES):
-        fine = zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+        try:
+            fine = is_archive(path)
+        except ValueError:  # cut off in its first block
+            fine = False
     elif path.suffix == ".parquet":
         fine = head.startswith(b"PAR1")
     elif path.suffix == ".gz":
@@ -371,9 +372,8 @@ def opened(path: Path) -> Iterator[list[Path]]:
     """Every file of a file, a folder or an archive, sorted. Archives are unpacked, also those
     within, and what was unpacked goes at the end; hidden files are left out."""
     with tempfile.TemporaryDirectory() as temporary:
-        unpacked = Path(temporary)
         try:
-            yield sorted(_opened(path, unpacked, MAX_NESTED))
+            yield sorted(_opened(path, Path(temporary)))
         except ValueError as error:
             named = path if path.is_dir() else path.parent
             if temporary not in str(error):
@@ -381,24 +381,20 @@ def opened(path: Path) -> Iterator[list[Path]]:
             raise ValueError(str(error).replace(temporary, str(named))) from None
 
 
-def _opened(path: Path, unpacked: Path, nested: int) -> Iterator[Path]:
-    """Files, archives among them unpacked below `unpacked` as if they were folders there."""
+def _opened(path: Path, temporary: Path, outer: Unpacked | None = None) -> Iterator[Path]:
+    """Files, archives among them unpacked below `temporary` as if they were folders there."""
     for file in _plain_files(path):
-        if not (file.name.endswith(ARCHIVES) or (file == path and zipfile.is_zipfile(file))):
+        if not (file.name.endswith(ARCHIVES) or (file == path and is_archive(file))):
             yield file
             continue
-        if not nested:
-            raise ValueError(f"{file} lies too deep in other archives: unpack it first")
-        folder = unpacked / (file.relative_to(path) if path.is_dir() else file.name)
+        folder = temporary / (file.relative_to(path) if path.is_dir() else file.name)
         while folder.exists():  # an archive within an archive, unpacked where it lies
             folder = folder.with_name(folder.name + "!")
-        unpack(file, folder)
-        yield from _opened(folder, folder, nested - 1)
+        yield from _opened(folder, folder, unpack(file, folder, outer))
 
 
 def _plain_files(path: Path) -> list[Path]:
     """The file itself, or all in the folder that are not hidden."""
     if path.is_file():
         return [path]
-    found = (p for p in path.rglob("*") if p.is_file())
-    return sorted(p for p in found if not any(x.startswith(".") for x in p.relative_to(path).parts))
+    return [file for file in visible_files(path) if file.is_file()]

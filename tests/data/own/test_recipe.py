@@ -477,8 +477,8 @@ def test_bad_files_among_good_ones_are_named(put, prepared, tmp_path) -> None:
         "a file that is in no known format": "mixed/noise",
         "a file that is an Office document or an e-book": "mixed/report.docx",
         "a file that would write outside its folder ('../x'): not unpacked": "mixed/out.zip",
-        "a file that grows beyond all measure: not unpacked": "mixed/bomb.zip",
-        "a file that lies more than 3 archives deep": "mixed/deep.zip/1.zip/2.zip/3.zip",
+        "a file that unpacks to more than 16 MiB: unpack it yourself first": "mixed/bomb.zip",
+        "a file that lies more than 3 archives deep: unpack it first": "mixed/deep.zip/1.zip/2.zip/3.zip",
         "a file that is no plain file": "mixed/pipe",
         "plain text beside conversations": "mixed/notes.txt",
     }
@@ -492,7 +492,11 @@ def test_archives_in_an_archive_may_not_grow_together(put) -> None:
     with Found((put(zipped(inner), "bomb.zip"),)) as found:  # 16 MiB are free
         assert [file.name for file in found.files] == [f"bomb.zip/{i}.zip/x.txt" for i in range(3)]
         assert found.faults == [
-            ("a file that grows beyond all measure", f"bomb.zip/{i}.zip") for i in (3, 4)
+            (
+                "a file that unpacks to more than 16 MiB: unpack it yourself first",
+                f"bomb.zip/{i}.zip",
+            )
+            for i in (3, 4)
         ]
         unpacked = found.files[0].path
         assert unpacked.exists()
@@ -762,7 +766,7 @@ NOTHING = {
     "call.vtt": (b"\xef\xbb\xbfWEBVTT\n\n00:01.000 --> 00:02.000\nHi", "that is a subtitle file"),
     "voice.ogg": (b"OggS\0", "a file that is audio or video"),
     "chat.db": (b"SQLite format 3\0", "a file that is a SQLite database"),
-    "bomb.zip": (zipped({"x": b"0" * (17 << 20)}), "grows beyond all measure"),
+    "bomb.zip": (zipped({"x": b"0" * (17 << 20)}), "unpacks to more than 16 MiB"),
     "out.zip": (zipped({"../x": GOOD}), "would write outside its folder"),
     "broken.jsonl": ('{"messages": [\n' * 3, "1 malformed JSON (first: broken.jsonl, record 1)"),
     "users.jsonl": (lines({"messages": c[:1]} for c in CHATS), "6 no assistant turn"),

@@ -221,7 +221,7 @@ def test_errors_name_the_archive_and_not_where_it_was_unpacked(tmp_path):
     for _ in range(4):
         nested = packed(n_zip=nested)
     (tmp_path / "deep.zip").write_bytes(nested)
-    with pytest.raises(ValueError, match="too deep"), opened(tmp_path / "deep.zip"):
+    with pytest.raises(ValueError, match="archives deep"), opened(tmp_path / "deep.zip"):
         pass
     (tmp_path / "evil.zip").write_bytes(packed(____evil_txt=b"c").replace(b"//evil", b"../evi"))
     with pytest.raises(ValueError, match="outside its folder"), opened(tmp_path / "evil.zip"):

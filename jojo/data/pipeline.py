@@ -17,6 +17,7 @@ import numpy as np
 
 from jojo.data.bins import SPLITS
 from jojo.data.clean import style
+from jojo.data.clean.rules import reword_replies
 from jojo.data.dedup import Seen, copies, fingerprint, fingerprints
 from jojo.data.splits import draws, split_of
 from jojo.text.template import Conversation, encode_documents, encode_flat
@@ -91,7 +92,8 @@ def take_conversations(
 ) -> None:
     conversations = recipe.conversations(options, tally)
     if options.style:
-        conversations = _in_style(conversations, style.load(options.style), tally)
+        how = style.load(options.style).apply
+        conversations = reword_replies(conversations, how, tally)
     near = recipe.near_duplicates
     near = near if isinstance(near, bool) else near(options)
     batches = _without_near_copies if near else _without_verbatim_copies
@@ -99,18 +101,6 @@ def take_conversations(
         encoder.conversations(batch)
         keys = np.array([_fingerprint(c) for c in batch], dtype=np.uint64)
         sample.offer(keys, batch.__getitem__)
-
-
-def _in_style(
-    conversations: Iterable[Conversation], how: style.Style, tally: Tally
-) -> Iterator[Conversation]:
-    for conversation in conversations:
-        for message in conversation.messages:
-            if message["role"] == "assistant":
-                message["content"], changed_by = how.apply(message["content"])
-                for name in changed_by:
-                    tally.change(name)
-        yield conversation
 
 
 def _without_verbatim_copies(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jojo.command import parse_toml
-from jojo.data.clean.refine import Rule, reword
+from jojo.data.clean.rules import NO_SPEECH, Rule, reword
 
 KEYS = ("instead_of", "use", "where")
 WHERE = ("anywhere", "alone", "start")
@@ -48,7 +48,7 @@ class Style:
 
     def apply(self, text: str) -> tuple[str, list[str]]:
         """The text in this style, and the names of the rules that changed it."""
-        text, changed_by = reword(text, self.rules)
+        text, changed_by = reword(text, self.rules, spare=NO_SPEECH)
         return text, list(dict.fromkeys(changed_by))
 
 
@@ -111,13 +111,13 @@ def _rule(phrase: str, uses: list[str], where: str, name: str) -> Rule:
     elif where == "start":
         before, after = f"(?:{SENTENCE}|(?<=;\\s))", r"(?=,)"
 
-    def finish(match: re.Match[str], _: str) -> str:
+    def replacement(match: re.Match[str]) -> str:
         said = uses[_draw(match) % len(uses)]
         end = match.groupdict().get("end") or ""
         return _cased(match, said) + ("" if said[-1] in ".!?~…" else end)
 
     compiled = re.compile(before + pattern + after, re.IGNORECASE | re.MULTILINE)
-    return Rule(max(sure, key=len, default=""), compiled, "", name, finish)
+    return Rule(max(sure, key=len, default=""), compiled, replacement, name)
 
 
 def _spoken_and_written(words: list[str]) -> tuple[str, list[str]]:

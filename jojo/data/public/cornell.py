@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.formats.records import Unusable
 from jojo.data.public import origins
 from jojo.data.public.dialogues import Raw, lines, spoken
@@ -85,7 +85,7 @@ def _messages(ids: str, spoken_lines: dict[str, Line]) -> list[Message]:
         raise Unusable("a list of lines that is none") from None
     if None in found:
         raise Unusable("a line is missing")
-    turns = [(line.speaker, mend(TAG.sub("", line.text))) for line in found]
+    turns = [(line.speaker, detokenize(TAG.sub("", line.text))) for line in found]
     if not all(text for _, text in turns):
         raise Unusable("an empty line")
     if any(LOST in text for _, text in turns):

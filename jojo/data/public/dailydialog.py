@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.formats.records import read_records
 from jojo.data.public import origins
 from jojo.data.public.dialogues import alternating, lines, spoken
@@ -42,7 +42,7 @@ def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversatio
     first_split: dict[tuple[str, ...], str] = {}
     dialogues = read(origins.raw("dailydialog", options, tally), tally)
     for where, split, said in tally.records(dialogues):
-        utterances = [mend(u) for u in said]
+        utterances = [detokenize(u) for u in said]
         if len(utterances) < 2:
             tally.drop("fewer than two utterances", where=where)
         elif not all(utterances):

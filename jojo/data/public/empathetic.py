@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.contract import PrepareOptions
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
@@ -90,4 +90,4 @@ def _messages(value: object, situation: bool) -> list[Message]:
 
 
 def _text(text: str) -> str:
-    return mend(text.replace("_comma_", ","))
+    return detokenize(text.replace("_comma_", ","))

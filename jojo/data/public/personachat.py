@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jojo.data.clean.detokenize import mend
-from jojo.data.clean.truecase import recase
+from jojo.data.clean.detokenize import detokenize
+from jojo.data.clean.truecase import truecase
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
 from jojo.data.public.dialogues import Raw, alternating, lines, official_split, spoken, with_splits
@@ -121,7 +121,7 @@ def _of_record(record: object) -> tuple[list[str], list[str]]:
 
 def restored(text: str) -> str:
     """Spacing and capitals of a text that was cut into lower-case words."""
-    return recase(mend(text))
+    return truecase(detokenize(text))
 
 
 def system_message(persona: Iterable[str]) -> str | None:

@@ -438,6 +438,8 @@ def test_all_real_data_at_once(realdata, prepared) -> None:
 
 
 GOOD = lines({"messages": c} for c in CHATS)
+TOO_BIG = "a file that unpacks to more than 16 MiB: unpack it yourself first"
+TOO_DEEP = "a file that lies more than 3 archives deep: unpack it first"
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
@@ -477,8 +479,8 @@ def test_bad_files_among_good_ones_are_named(put, prepared, tmp_path) -> None:
         "a file that is in no known format": "mixed/noise",
         "a file that is an Office document or an e-book": "mixed/report.docx",
         "a file that would write outside its folder ('../x'): not unpacked": "mixed/out.zip",
-        "a file that unpacks to more than 16 MiB: unpack it yourself first": "mixed/bomb.zip",
-        "a file that lies more than 3 archives deep: unpack it first": "mixed/deep.zip/1.zip/2.zip/3.zip",
+        TOO_BIG: "mixed/bomb.zip",
+        TOO_DEEP: "mixed/deep.zip/1.zip/2.zip/3.zip",
         "a file that is no plain file": "mixed/pipe",
         "plain text beside conversations": "mixed/notes.txt",
     }
@@ -491,13 +493,7 @@ def test_archives_in_an_archive_may_not_grow_together(put) -> None:
     inner = {f"{i}.zip": zipped({"x.txt": b"a b " * (1 << 20)}) for i in range(5)}
     with Found((put(zipped(inner), "bomb.zip"),)) as found:  # 16 MiB are free
         assert [file.name for file in found.files] == [f"bomb.zip/{i}.zip/x.txt" for i in range(3)]
-        assert found.faults == [
-            (
-                "a file that unpacks to more than 16 MiB: unpack it yourself first",
-                f"bomb.zip/{i}.zip",
-            )
-            for i in (3, 4)
-        ]
+        assert found.faults == [(TOO_BIG, f"bomb.zip/{i}.zip") for i in (3, 4)]
         unpacked = found.files[0].path
         assert unpacked.exists()
     assert not unpacked.exists()

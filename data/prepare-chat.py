@@ -36,8 +36,8 @@ def conversations(options: ChatOptions, tally: Tally) -> Iterator:
 RECIPE = Recipe(
     name="chat",
     template="chatml",
-    licence=dailydialog.ORIGIN.licence,
-    sources=dailydialog.ORIGIN.where,
+    licence=dailydialog.FACTS.licence,
+    sources=dailydialog.FACTS.where,
     conversations=conversations,
     example_prompt=EXAMPLE,
     options=ChatOptions,

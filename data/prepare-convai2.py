@@ -15,8 +15,8 @@ from jojo.data.public import personachat
 RECIPE = Recipe(
     name="convai2",
     template="chatml",
-    licence=personachat.ORIGIN.licence,
-    sources=personachat.ORIGIN.where,
+    licence=personachat.FACTS.licence,
+    sources=personachat.FACTS.where,
     conversations=personachat.conversations,
     near_duplicates=False,  # each dialogue is there from both sides: near copies by design
 )

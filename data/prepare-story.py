@@ -15,8 +15,8 @@ from jojo.data.public import stories
 RECIPE = Recipe(
     name="story",
     template="text",
-    licence=stories.ORIGIN.licence,
-    sources=stories.ORIGIN.where,
+    licence=stories.FACTS.licence,
+    sources=stories.FACTS.where,
     documents=stories.documents,
     write_text=False,
 )

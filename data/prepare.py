@@ -68,7 +68,7 @@ def show(options: MixOptions) -> int:
         print(recipes.as_json(rows))
         return 0
     width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
-    print(recipes.table(rows, max(80, width)))
+    print(recipes.as_table(rows, max(80, width)))
     if sys.stdout.isatty():
         say("\nprepare one:   python data/prepare-<name>.py")
         say(
@@ -130,9 +130,9 @@ def prepare_missing(names: list[str], options: MixOptions) -> None:
                 f"{name} reads files of yours: run {rows[name].recipe} PATH --name mine, then "
                 "--dataset mine,..."
             )
-    from jojo.data.mixture import template_of
+    from jojo.data.mixture import common_template
 
-    template_of({name: rows[name].template for name in names})
+    common_template({name: rows[name].template for name in names})
     for name in [name for name in names if not rows[name].prepared]:
         from jojo.data.prepare import prepare
 

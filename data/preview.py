@@ -22,6 +22,7 @@ from typing import Literal
 import tyro
 
 from jojo.command import parse, run, say
+from jojo.data.contract import SPLITS
 from jojo.files import ROOT
 
 
@@ -31,7 +32,7 @@ class PreviewOptions:
     """The dataset."""
     n: int = 3
     """How many conversations."""
-    split: Literal["train", "val"] = "train"
+    split: Literal[SPLITS] = "train"
     """Of which split."""
     start: int | None = None
     """Number of the first one, from 0."""
@@ -75,9 +76,9 @@ def passages(options: PreviewOptions, dataset, loss_on: str) -> list:
 
     what = dataset, options.split, options.n, options.start or 0
     if not options.windows:
-        return preview.conversations(*what, options.seed, loss_on)
+        return preview.conversation_passages(*what, options.seed, loss_on)
     seed = TrainConfig.seed if options.seed is None else options.seed
-    return preview.windows(*what, seed, loss_on, options.block_size)
+    return preview.window_passages(*what, seed, loss_on, options.block_size)
 
 
 def show(options: PreviewOptions, found, shown: list) -> None:

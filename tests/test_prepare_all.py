@@ -21,7 +21,7 @@ GOOD = '''"""Good things: a first line that is far too long to fit beside all of
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 from jojo.data.contract import PrepareOptions, Recipe
 
 @dataclass
@@ -29,7 +29,7 @@ class Options(PrepareOptions):
     kind: ClassVar[str] = "good"
 
 RECIPE = Recipe(name="good", template="chatml", licence="MIT (free)",
-                sources=DATASETS["tinystories"].where, options=Options)
+                sources=PUBLIC_DATASETS["tinystories"].where, options=Options)
 '''
 
 
@@ -70,7 +70,7 @@ def test_every_recipe_of_ours_is_listed_and_sound(tmp_path):
     assert by_name["knowledge"].size_bytes == 35_142_551
     assert by_name["chitchat"].size_bytes is None
     assert by_name["file"].template == recipes.BY_DATA
-    assert "tokens" in recipes.table(rows)
+    assert "tokens" in recipes.as_table(rows)
 
 
 def test_a_broken_recipe_spoils_only_its_own_line(folder):
@@ -89,7 +89,7 @@ def test_a_broken_recipe_spoils_only_its_own_line(folder):
         assert why in rows[name].error
         with pytest.raises(ValueError, match=f"prepare-{name}.py is no recipe"):
             recipes.load(name, folder)
-    lines = recipes.table(list(rows.values())).splitlines()
+    lines = recipes.as_table(list(rows.values())).splitlines()
     assert len(lines) == 1 + len(rows)
     assert max(map(len, lines)) <= 100
     good = next(line for line in lines if line.startswith("good"))
@@ -117,12 +117,12 @@ def test_the_list_knows_what_is_prepared_damaged_or_something_else(folder, tiny_
     assert "torn-train.bin is missing or not whole" in rows["torn"].error
     assert "none.json is no manifest" in rows["none"].error
     assert not {"quality", "list"} & set(rows)
-    table = recipes.table(list(rows.values()))
+    table = recipes.as_table(list(rows.values()))
     assert f"{sum(rows['mine'].tokens.values()):,}" in table
 
 
 def test_columns_are_aligned_and_fit():
-    table = recipes.table(recipes.listing(ROOT / "no-such-folder"))
+    table = recipes.as_table(recipes.listing(ROOT / "no-such-folder"))
     head, *lines = table.splitlines()
     for column in ("template", "licence", "what it is"):
         at = head.index(column)

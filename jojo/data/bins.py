@@ -21,11 +21,10 @@ import numpy as np
 import xxhash
 
 import tokenizer
+from jojo.data.contract import SPLITS
 from jojo.files import ROOT, sha256, sync_folder, temporary_beside, write_text
 from jojo.text.template import template_named
 from tokenizer import ENDOFTEXT, N_TOKENS, VOCABULARY
-
-SPLITS = ("train", "val")
 
 
 @dataclass

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 
 
-NOTHING_HELD_OUT = "a copy of train: nothing is held out"
+SPLITS = ("train", "val")
+NOTHING_HELD_OUT = "nothing is held out"
+COPY_OF_TRAIN = f"a copy of train: {NOTHING_HELD_OUT}"  # what val is then
 
 
 @dataclass

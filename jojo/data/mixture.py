@@ -37,7 +37,7 @@ from jojo.data.bins import (
     conversation_starts,
     open_dataset,
 )
-from jojo.data.contract import NOTHING_HELD_OUT
+from jojo.data.contract import COPY_OF_TRAIN
 from tokenizer import ENDOFTEXT
 
 BLOCK_TOKENS = 1 << 20  # written at once
@@ -77,7 +77,7 @@ def mix(
 ) -> Manifest:
     """Write the mixture `name` of prepared datasets and say what became of each."""
     datasets = [open_dataset(n, data_dir) for n in names]
-    template = template_of({d.manifest.name: d.manifest.template for d in datasets})
+    template = common_template({d.manifest.name: d.manifest.template for d in datasets})
     dropped: Counter[str] = Counter()
     val = [_source(d, "val") for d in datasets if d.manifest.holds_out]
     records_in = sum(len(s.keys) for s in val)
@@ -117,7 +117,7 @@ def mix(
         notes = {"mixture": facts, "max_repeats": max_repeats}
         if not val:
             writer.repeat_train()
-            notes["val"] = NOTHING_HELD_OUT
+            notes["val"] = COPY_OF_TRAIN
         manifest = writer.commit(
             licence=" + ".join(
                 dict.fromkeys(d.manifest.licence or "none stated" for d in datasets)
@@ -133,7 +133,7 @@ def mix(
     return manifest
 
 
-def template_of(templates: Mapping[str, str]) -> str:
+def common_template(templates: Mapping[str, str]) -> str:
     """That of a mixture of sets with these, by name; ValueError where they do not go together."""
     found = set(templates.values())
     if found == {"text", "chatml"}:
@@ -286,7 +286,7 @@ def _report(manifest: Manifest) -> None:
     mixed = len({facts["template"] for facts in mixture.values()}) > 1
     kind = "conversations and documents" if mixed else "conversations"
     for split, n in manifest.conversations.items():
-        copied = f" ({NOTHING_HELD_OUT})" if split == "val" and not manifest.holds_out else ""
+        copied = f" ({COPY_OF_TRAIN})" if split == "val" and not manifest.holds_out else ""
         tokens = f"{manifest.tokens[split]:,} tokens{copied}"
         lines.append(f"  {n:>11,}  {kind} in {split}, {tokens}")
     width = max(len("set"), *map(len, mixture))

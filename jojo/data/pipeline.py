@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jojo.data.bins import SPLITS
-from jojo.data.clean import style
 from jojo.data.clean.rules import reword_replies
+from jojo.data.clean.style import load_style
+from jojo.data.contract import SPLITS
 from jojo.data.dedup import Seen, copies, fingerprint, fingerprints
-from jojo.data.splits import draws, split_of
+from jojo.data.splits import draws, other_split, split_of
 from jojo.text.template import Conversation, encode_documents, encode_flat
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def take_conversations(
 ) -> None:
     conversations = recipe.conversations(options, tally)
     if options.style:
-        how = style.load(options.style).apply
+        how = load_style(options.style).apply
         conversations = reword_replies(conversations, how, tally)
     near = recipe.near_duplicates
     near = near if isinstance(near, bool) else near(options)
@@ -121,7 +121,7 @@ def _without_verbatim_copies(
         splits.update(c.split for c in kept)
         yield kept
     if options.val_fraction and held and len(splits) == 1 and held[0].split in splits:
-        held[0].split = "val" if held[0].split == "train" else "train"
+        held[0].split = other_split(held[0].split)
     yield held
 
 
@@ -165,7 +165,7 @@ def _with_validation(
             return [Conversation(only.messages[:cut], "train", where=only.where), rest]
     splits = {c.split for c in kept}
     if len(kept) > 1 and len(splits) == 1:
-        missing = "val" if splits == {"train"} else "train"
+        missing = other_split(*splits)
         keys = draws(np.array([_fingerprint(c) for c in kept], dtype=np.uint64), options.seed)
         kept[int(keys.argmin() if missing == "val" else keys.argmax())].split = missing
     return kept

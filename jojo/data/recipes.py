@@ -1,7 +1,7 @@
 """The recipes data/prepare-*.py and what was prepared, as a list.
 
     load("chat")                 # the RECIPE of data/prepare-chat.py
-    print(table(listing(data_dir)))
+    print(as_table(listing(data_dir)))
 
 A recipe is a script that a person runs, so it is loaded from its file. One that is broken spoils
 only its own line of the list.
@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
-from jojo.data.contract import Recipe
+from jojo.data.contract import SPLITS, Recipe
 from jojo.files import ROOT
 
 FOLDER = ROOT / "data"
 COLUMNS = ("name", "template", "download", "licence", "tokens", "what it is")
 BY_DATA = "by data"  # the template of a recipe that reads whatever files it is given
 LICENCE_WIDTH = 17
-SPLITS = ("train", "val")
 
 
 @dataclass
@@ -113,10 +112,14 @@ def _template_of(recipe: Recipe) -> str:
 
 def _download_bytes(recipe: Recipe) -> int | None:
     """Of the public datasets whose addresses the recipe names."""
-    from jojo.data.public.origins import DATASETS
+    from jojo.data.public.origins import PUBLIC_DATASETS
 
     sources = tuple(s for s in recipe.sources if "://" in s)
-    sizes = [d.size_bytes for d in DATASETS.values() if any(u.startswith(sources) for u in d.where)]
+    sizes = [
+        d.size_bytes
+        for d in PUBLIC_DATASETS.values()
+        if any(u.startswith(sources) for u in d.where)
+    ]
     return None if not sizes or None in sizes else sum(sizes)
 
 
@@ -162,7 +165,7 @@ def _add_prepared(row: Row, facts: dict | None, path: Path) -> None:
     row.tokens, row.conversations = facts["tokens"], facts["conversations"]
 
 
-def table(rows: list[Row], width: int = 100) -> str:
+def as_table(rows: list[Row], width: int = 100) -> str:
     """Aligned columns, at most `width` characters a line; the last column takes what is left."""
     lines = [list(COLUMNS)] + [_cells(row) for row in rows]
     sizes = [max(len(line[i]) for line in lines) for i in range(5)]

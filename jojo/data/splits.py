@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from jojo.data.contract import SPLITS
 from jojo.data.dedup import fingerprint
 
 
@@ -33,7 +34,10 @@ def splits_of(
     """
     splits = {g: split_of(fingerprint([g]), seed, val_fraction) for g in groups}
     if both and len(splits) > 1 and len(set(splits.values())) == 1:
-        other = {"train": "val", "val": "train"}
         moved = min(splits, key=lambda g: fingerprint([g]))
-        splits[moved] = other[splits[moved]]
+        splits[moved] = other_split(splits[moved])
     return splits
+
+
+def other_split(split: str) -> str:
+    return SPLITS[split == SPLITS[0]]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jojo.data.bins import Manifest, manifest_path
+from jojo.data.contract import SPLITS
 from jojo.data.own.recipe import RECIPE as OWN
 from jojo.files import is_plain_name
 from jojo.models import checkpoint
@@ -155,7 +156,7 @@ def _data_of(facts: dict, data_dir: Path | None) -> dict | None:
                 return of_data(manifest)
         except (TypeError, ValueError, AttributeError):  # no manifest: as if it were gone
             pass
-    return {"sha256": dict(zip(("train", "val"), digest.split("-"), strict=False))}
+    return {"sha256": dict(zip(SPLITS, digest.split("-"), strict=False))}
 
 
 def strictest(licences: Sequence[str]) -> str | None:

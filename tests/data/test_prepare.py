@@ -254,7 +254,7 @@ def test_nothing_is_held_out_where_that_is_asked_for(tmp_path: Path, capsys, nea
         found = examine_dataset(dataset, sample)
         assert (found.total, found.looked_at) == (40, min(40, sample))
         warned = [finding.name for finding in found.warnings]
-        assert "nothing held out" in warned
+        assert "nothing is held out" in warned
         assert not {"leakage", "duplicates"} & set(warned)
 
 

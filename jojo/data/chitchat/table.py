@@ -1,6 +1,6 @@
 """The phrasing table of generated chit-chat (`data/chitchat.toml`, whose header explains it), read.
 
-    table = load()          # or load(Path("my-bot.toml"))
+    table = load_table()          # or load_table(Path("my-bot.toml"))
     table.intents["greet"].user, .held_out, .reply
 
 A phrasing is one line of the table. A share of them is held out for validation: such a line, with
@@ -91,7 +91,7 @@ def normal(text: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def load(path: Path = TABLE) -> Table:
+def load_table(path: Path = TABLE) -> Table:
     return Table(path)
 
 

@@ -5,7 +5,7 @@
     use = ["Hmm, not sure about that one", "No clue, sorry"]
     where = "alone"
 
-load(Path("examples/tsuki-style.toml")).apply("I don't know.")
+load_style(Path("examples/tsuki-style.toml")).apply("I don't know.")
     -> ("Hmm, not sure about that one.", ["I do not know"])
 
 `where` says where a pattern is tried: "anywhere" (the default), "alone" (a clause of its own: what
@@ -52,7 +52,7 @@ class Style:
         return text, list(dict.fromkeys(changed_by))
 
 
-def load(path: Path) -> Style:
+def load_style(path: Path) -> Style:
     """Read a style file; ValueError, in one line, with what to mend."""
     try:
         raw = parse_toml(Path(path), encoding="utf-8-sig")

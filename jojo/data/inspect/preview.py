@@ -1,7 +1,7 @@
 """Conversations as the model sees them, token by token, and whether every reply learns to stop.
 
     found = audit(dataset, "assistant")  # of the whole dataset, in bounded memory
-    passages = conversations(dataset, "train", 3, 0, None, "assistant")
+    passages = conversation_passages(dataset, "train", 3, 0, None, "assistant")
 
 Trained tokens are those a loss is taken on (--loss_on); the others are read and not learned.
 jojo/data/inspect/tokenview.py draws them.
@@ -18,7 +18,8 @@ import numpy as np
 
 import tokenizer
 from jojo.data.batches import Batches
-from jojo.data.bins import SPLITS, Dataset, conversation_starts
+from jojo.data.bins import Dataset, conversation_starts
+from jojo.data.contract import SPLITS
 from jojo.text.template import NEWLINE, TEMPLATES, Template, loss_mask
 from tokenizer import ENDOFTEXT, IM_END, IM_START, N_TOKENS, SPECIAL_TOKENS
 
@@ -107,7 +108,7 @@ def mask_of(ids: np.ndarray, template: str, loss_on: str) -> np.ndarray:
     return np.ones(len(ids), dtype=bool) if loss_on == "all" else loss_mask(ids, template)
 
 
-def conversations(
+def conversation_passages(
     dataset: Dataset, split: str, n: int, start: int, seed: int | None, loss_on: str
 ) -> list[Passage]:
     """`n` conversations of a split from number `start` on, or drawn with `seed`."""
@@ -122,7 +123,7 @@ def conversations(
     return found
 
 
-def windows(
+def window_passages(
     dataset: Dataset, split: str, n: int, start: int, seed: int, loss_on: str, block_size: int
 ) -> list[Passage]:
     """Windows as a training with this seed reads them, one after another, from number `start`."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jojo.data.contract import NOTHING_HELD_OUT
+
 CASUAL = 3.0  # marks in 100 words: DailyDialog 4.5, chit-chat 7, stories 0.9, Alpaca 0.3
 SIMPLE_SENTENCE = 12  # words: TinyStories 8, SQuAD's Wikipedia 24
 TINY = 500  # conversations: of fewer, validation has less than 25
@@ -27,7 +29,7 @@ class Finding:
 
 
 NO_VALIDATION = Finding(
-    "nothing held out", "val is a copy of train: its loss says nothing about what is new"
+    NOTHING_HELD_OUT, "val is a copy of train: its loss says nothing about unseen text"
 )
 
 
@@ -167,7 +169,7 @@ class Quality:
         return f"{self.looked_at:,} of {self.total:,} {self.kind} looked at"
 
 
-def judge(
+def with_verdict(
     quality: Quality, shares: Mapping[str, float], shown: Mapping[str, tuple[str, ...]]
 ) -> Quality:
     """Fill in the signs and the verdict. `shares` of what is marked, `shown` examples of it."""

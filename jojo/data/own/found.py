@@ -31,7 +31,7 @@ from jojo.data.formats.textfile import DAMAGE, Text, open_text
 from jojo.data.own import discord, interviews, slack, telegram
 from jojo.data.own.kinds import HEAD_CHARACTERS, kind, what_else
 
-KINDS = (
+READABLE = (
     "exports of WhatsApp (text), Telegram (JSON), Discord (DiscordChatExporter JSON) and Slack "
     "(zip), ChatGPT and Claude; JSON, JSON lines, CSV, TSV and parquet with messages, "
     "instructions or questions; ChatML; User:/Bot: and Name: lines; plain text"
@@ -90,7 +90,7 @@ class Found:
         if not self.faults:
             return f"{self} holds no files (hidden ones are passed over)"
         found = [f"{where}: {reason}" for reason, where in self.faults]
-        return f"nothing can be read of {self} ({shown(found)}); what is read: {KINDS}"
+        return f"nothing can be read of {self} ({shown(found)}); what is read: {READABLE}"
 
     def __enter__(self) -> Found:
         return self

@@ -56,7 +56,7 @@ def kind(path: Path) -> str:
     if records in ("json", "jsonl"):
         opens_object = head.lstrip("\ufeff \r\n\t").startswith("{")
         return "records" if records == "json" and opens_object else _kind_of_records(path)
-    if textchats.names(head):
+    if textchats.has_names(head):
         return "names"
     if len(CONTROL.findall(head)) * 100 > len(head):
         raise Unusable("is in no known format")

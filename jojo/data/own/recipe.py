@@ -98,7 +98,7 @@ def _how(options: FileOptions) -> dict[str, object]:
     return {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if v is not None}
 
 
-def check_name(name: str, folder: Path) -> None:
+def check_own_name(name: str, folder: Path) -> None:
     """ValueError where own chats of this name would replace another dataset, or another file."""
     path = folder / f"{name}.json"
     is_recipe = name in recipes.names()
@@ -167,7 +167,7 @@ class _Reader:
             except (ValueError, OSError, *DAMAGE) as error:
                 _drop_file(reason_of(error, file.path), file.name, self.tally)
         if self.lines:
-            yield from transcript.conversations(self.lines, self.options, self.tally)
+            yield from transcript.to_conversations(self.lines, self.options, self.tally)
         elif self.options.me is not None and not self.tally.is_full:
             raise ValueError(
                 f"{self.options.me_flag} {self.options.me!r} names nobody: {self.found} holds no "
@@ -191,7 +191,7 @@ class _Reader:
         elif file.kind == "text":
             size = textchats.piece_size(self.found.size_bytes)
             with file.opened(self.tally) as text:
-                for line, document in self.tally.records(textchats.documents(text, size)):
+                for line, document in self.tally.records(textchats.split_documents(text, size)):
                     yield from self._document(document, f"{file.name}, line {line}")
         elif file.kind in ("chatml", "dialogue"):
             roles = None
@@ -229,7 +229,9 @@ class _Reader:
         from jojo.data.own import textchats
 
         skip = partial(self.tally.skip, where=f"{where} {line}" if line else where)
-        for turns in self.tally.records(textchats.conversations(text, line or 1, roles, skip)):
+        for turns in self.tally.records(
+            textchats.split_conversations(text, line or 1, roles, skip)
+        ):
             at = f"{where} {turns[0].line}" if line else where
             yield from self._conversation([t.as_message() for t in turns], at)
 

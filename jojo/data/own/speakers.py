@@ -1,7 +1,7 @@
 """Own chats as <speaker1> and <speaker2> text, to teach a model how somebody talks.
 
     prepare(RECIPE, SpeakersOptions(data_path=Path("interviews.json")))
-    template_of(options.found)  # "speaker" where there are interviews and nothing else
+    usual_template(options.found)  # "speaker" where there are interviews and nothing else
 
 Reads what jojo/data/own/recipe.py reads, but for plain text. <speaker1> is the person to imitate:
 whose messages are outgoing, or who is named; where somebody talks with an assistant, the assistant.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jojo.data.own.found import File, Found
     from jojo.text.template import Conversation
 
-DATASETS = ROOT / "datasets"  # where the file to read may lie, so that it need not be named
+DATASETS_FOLDER = ROOT / "datasets"  # where the file to read may lie, so that it need not be named
 
 
 @dataclass
@@ -41,7 +41,7 @@ class SpeakersOptions(recipe.FileOptions):
 
     @cached_property
     def found(self) -> Found:
-        self.paths = (self.data_path or only_json(DATASETS),)
+        self.paths = (self.data_path or only_json(DATASETS_FOLDER),)
         return super().found
 
 
@@ -78,7 +78,7 @@ def only_json(folder: Path) -> Path:
     return found[0]
 
 
-def template_of(found: Found) -> str:
+def usual_template(found: Found) -> str:
     """How such chats are usually written down: interviews as speakers, the rest as ownchats do."""
     if found.template == "text":
         return "text"

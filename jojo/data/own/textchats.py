@@ -91,7 +91,7 @@ def labels(text: str) -> dict[str, str] | None:
     return None
 
 
-def names(text: str) -> bool:
+def has_names(text: str) -> bool:
     """Whether the lines of a text begin with the names of a few people, each more than once."""
     lines = [line for line in text.split("\n") if line.strip()][:1000]
     count = Counter(m[1] for line in lines if (m := NAME.match(line)))
@@ -149,7 +149,7 @@ def _labelled_turns(text: str, line: int, roles: dict[str, str], skip: Skip) -> 
         yield Turn(roles[_name(match)], content, line, after_blank)
 
 
-def conversations(
+def split_conversations(
     text: str, line: int, roles: dict[str, str] | None, skip: Skip
 ) -> Iterator[list[Turn]]:
     """The turns of a text without <|endoftext|>, parted where a new conversation begins.
@@ -188,7 +188,7 @@ def parts(stream: IO[str]) -> Iterator[tuple[int, str]]:
         yield line, rest
 
 
-def documents(stream: IO[str], size: int = SIZE) -> Iterator[tuple[int, str]]:
+def split_documents(stream: IO[str], size: int = SIZE) -> Iterator[tuple[int, str]]:
     """Plain documents: parted by <|endoftext|>, or else pieces of about `size` characters."""
     rest, line, marked = "", 1, None
     at_end = False

@@ -1,6 +1,7 @@
 """Lines of a chat export -> conversations: one person becomes the assistant, the rest the user.
 
-    for conversation in conversations(whatsapp.read(text, "chat.txt", tally), options, tally): ...
+    lines = whatsapp.read(text, "chat.txt", tally)
+    for conversation in to_conversations(lines, options, tally): ...
 
 Each room is sorted by time and cut where nobody writes for longer than --gap, and every 40 turns;
 messages of one side in a row become one turn. In a group the others are one user, without their
@@ -58,7 +59,7 @@ class ExportOptions(CommonOptions):
     me_flag: ClassVar[str] = "--me"  # what the command calls `me`; "" where it has no such flag
 
 
-def conversations(
+def to_conversations(
     lines: Iterable[ChatLine], options: ExportOptions, tally: Tally
 ) -> Iterator[Conversation]:
     """Of all exports at once, so that --me may be in any of them. A record is a conversation.

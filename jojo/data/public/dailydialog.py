@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
     from jojo.text.template import Conversation
 
-ORIGIN = origins.DATASETS["dailydialog"]
+FACTS = origins.PUBLIC_DATASETS["dailydialog"]
 END = "__eou__"  # closes each utterance in the text files
-SPLITS = ("train", "validation", "test")
+OFFICIAL_SPLITS = ("train", "validation", "test")
 COLUMNS = ("dialog", "utterances", "dialogue")  # what releases call the utterances
 
 
@@ -58,7 +58,7 @@ def read(path: Path, tally: Tally) -> Iterator[Dialogue]:
     with origins.opened(path) as files:
         for file in _chosen(files):
             tally.used(file)
-            split = next((s for s in SPLITS if s[:5] in file.name), file.stem)
+            split = next((s for s in OFFICIAL_SPLITS if s[:5] in file.name), file.stem)
             found = _from_text(file) if file.suffix == ".txt" else _from_records(file, tally)
             for where, utterances in found:
                 yield Dialogue(where, split, utterances)
@@ -67,7 +67,7 @@ def read(path: Path, tally: Tally) -> Iterator[Dialogue]:
 def _chosen(files: list[Path]) -> list[Path]:
     """The files that hold the corpus once: of several forms the most original one is taken."""
     forms = (
-        [p for p in files if p.name in {f"dialogues_{s}.txt" for s in SPLITS}],
+        [p for p in files if p.name in {f"dialogues_{s}.txt" for s in OFFICIAL_SPLITS}],
         [p for p in files if p.name == "dialogues_text.txt"],
         [p for p in files if p.suffix == ".parquet"],
         [p for p in files if p.name in {"train.json", "valid.json", "test.json"}],
@@ -85,7 +85,9 @@ def _chosen(files: list[Path]) -> list[Path]:
 
 
 def _official_order(path: Path) -> tuple[int, str]:
-    return next((i for i, s in enumerate(SPLITS) if s[:5] in path.name), len(SPLITS)), path.name
+    return next(
+        (i for i, s in enumerate(OFFICIAL_SPLITS) if s[:5] in path.name), len(OFFICIAL_SPLITS)
+    ), path.name
 
 
 def _from_text(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from jojo.data.contract import SPLITS
 from jojo.data.formats.records import Skip, Unusable
 from jojo.data.formats.shapes import tidy
 
@@ -23,7 +24,7 @@ class Raw(NamedTuple):
     value: object
 
 
-def conversations(
+def conversations_of(
     records: Iterable[Raw], messages_of: Callable[[object, Skip], list[Message]], tally: Tally
 ) -> Iterator[Conversation]:
     """One conversation of each record, or the reason why there is none.
@@ -63,7 +64,7 @@ def with_splits(files: Iterable[Path]) -> list[tuple[Path, str | None]]:
     """Each file with its official split, told by its name. Held-out files come first, so that of
     copies the one in "val" is met first. Files of one split alone are split anew."""
     found = [(path, official_split(path.name)) for path in files]
-    if {split for _, split in found} != {"train", "val"}:
+    if {split for _, split in found} != set(SPLITS):
         return [(path, None) for path, _ in found]
     return sorted(found, key=lambda pair: (pair[1] != "val", pair[0]))
 

@@ -15,14 +15,13 @@ from jojo.data.clean.detokenize import detokenize
 from jojo.data.contract import PrepareOptions
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, lines, spoken, with_splits
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import Raw, conversations_of, lines, spoken, with_splits
 
 if TYPE_CHECKING:
     from jojo.data.contract import Tally
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["empathetic_dialogues"]
+FACTS = origins.PUBLIC_DATASETS["empathetic_dialogues"]
 COLUMNS = ["conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance"]
 
 

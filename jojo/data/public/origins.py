@@ -50,7 +50,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class PublicDataset:
     title: str
     licence: str
     paper: str
@@ -63,8 +63,8 @@ class Dataset:
         return tuple(url for origin in self.origins for url in origin.urls)
 
 
-DATASETS = {
-    "dailydialog": Dataset(
+PUBLIC_DATASETS = {
+    "dailydialog": PublicDataset(
         "DailyDialog",
         "CC BY-NC-SA 4.0 (non-commercial, share alike)",
         "https://aclanthology.org/I17-1099",
@@ -89,7 +89,7 @@ DATASETS = {
         ),
         size_bytes=4_280_000,
     ),
-    "tinystories": Dataset(
+    "tinystories": PublicDataset(
         "TinyStories V2",
         "CDLA-Sharing-1.0",
         "https://arxiv.org/abs/2305.07759",
@@ -109,7 +109,7 @@ DATASETS = {
         ),
         size_bytes=2_250_255_763,
     ),
-    "squad": Dataset(
+    "squad": PublicDataset(
         "SQuAD v1.1",
         "CC BY-SA 4.0",
         "https://arxiv.org/abs/1606.05250",
@@ -130,7 +130,7 @@ DATASETS = {
         ),
         size_bytes=35_142_551,
     ),
-    "cornell": Dataset(
+    "cornell": PublicDataset(
         "Cornell Movie-Dialogs",
         "none stated (excerpts of film scripts, for research)",
         "https://aclanthology.org/W11-0609",
@@ -151,7 +151,7 @@ DATASETS = {
         ),
         size_bytes=9_900_000,
     ),
-    "convai2": Dataset(
+    "convai2": PublicDataset(
         "ConvAI2 (Persona-Chat)",
         "none stated by its authors; ParlAI, which hands it out, is MIT",
         "https://arxiv.org/abs/1801.07243",
@@ -172,7 +172,7 @@ DATASETS = {
             ),
         ),
     ),
-    "blended_skill_talk": Dataset(
+    "blended_skill_talk": PublicDataset(
         "BlendedSkillTalk",
         "none stated by its authors; ParlAI, which hands it out, is MIT",
         "https://arxiv.org/abs/2004.08449",
@@ -190,7 +190,7 @@ DATASETS = {
         ),
         size_bytes=10_900_000,
     ),
-    "empathetic_dialogues": Dataset(
+    "empathetic_dialogues": PublicDataset(
         "EmpatheticDialogues",
         "CC BY-NC 4.0 (non-commercial)",
         "https://arxiv.org/abs/1811.00207",
@@ -208,21 +208,21 @@ DATASETS = {
         ),
         size_bytes=28_022_709,
     ),
-    "dolly": Dataset(
+    "dolly": PublicDataset(
         "Dolly 15k",
         "CC BY-SA 3.0 (share alike)",
         "https://huggingface.co/datasets/databricks/databricks-dolly-15k",
         (Origin("databricks/databricks-dolly-15k", ("databricks-dolly-15k.jsonl",)),),
         size_bytes=13_100_000,
     ),
-    "oasst": Dataset(
+    "oasst": PublicDataset(
         "OpenAssistant 2",
         "Apache-2.0",
         "https://arxiv.org/abs/2304.07327",
         (Origin("OpenAssistant/oasst2", ("2023-11-05_oasst2_ready.trees.jsonl.gz",)),),
         size_bytes=54_400_000,
     ),
-    "sharegpt": Dataset(
+    "sharegpt": PublicDataset(
         "ShareGPT",
         "none stated by those who wrote it (the collection calls itself Apache-2.0)",
         "https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered",
@@ -234,7 +234,7 @@ DATASETS = {
         ),
         size_bytes=673_000_000,
     ),
-    "alpaca": Dataset(
+    "alpaca": PublicDataset(
         "Alpaca",
         "CC BY-NC 4.0 (non-commercial)",
         "https://github.com/tatsu-lab/stanford_alpaca",
@@ -246,7 +246,7 @@ DATASETS = {
         ),
         size_bytes=22_800_000,
     ),
-    "words": Dataset(
+    "words": PublicDataset(
         "English words",
         "Unlicense (public domain)",
         "https://github.com/dwyl/english-words",
@@ -258,7 +258,7 @@ DATASETS = {
         ),
         size_bytes=4_234_861,
     ),
-    "dictionary_api": Dataset(  # asked word by word, never downloaded
+    "dictionary_api": PublicDataset(  # asked word by word, never downloaded
         "Free Dictionary API",
         "CC BY-SA 3.0 (from Wiktionary, share alike)",
         "https://dictionaryapi.dev",
@@ -274,7 +274,7 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
         if not options.input.exists():
             raise ValueError(f"--input {options.input} does not exist")
         return options.input
-    facts, answers, reachable = DATASETS[dataset], [], None
+    facts, answers, reachable = PUBLIC_DATASETS[dataset], [], None
     home = options.out_dir / "raw" / dataset
     several = len(facts.origins) > 1  # a folder each then: files of two origins must never mix
     places = [(home / _folder_name(o) if several else home, o) for o in facts.origins]

@@ -16,15 +16,22 @@ from jojo.data.clean.detokenize import detokenize
 from jojo.data.clean.truecase import truecase
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, alternating, lines, official_split, spoken, with_splits
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import (
+    Raw,
+    alternating,
+    conversations_of,
+    lines,
+    official_split,
+    spoken,
+    with_splits,
+)
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
     from jojo.data.formats.records import Skip
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["convai2"]
+FACTS = origins.PUBLIC_DATASETS["convai2"]
 KINDS = ("_self_original_no_cands.txt", "_self_original.txt", ".parquet", ".json")  # best first
 LINE = re.compile(r"(\d+) (?:(your persona|partner's persona): )?(.*)")
 SILENCE = re.compile(r"_+ ?silence ?_+", re.IGNORECASE)  # who has the second word waits

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jojo.data.contract import SPLITS
 from jojo.data.public import origins
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
 
-ORIGIN = origins.DATASETS["tinystories"]
-SPLITS = ("val", "train")  # the validation first, see documents
+FACTS = origins.PUBLIC_DATASETS["tinystories"]
 END = b"<|endoftext|>"
 BLOCK_BYTES = 4 << 20  # read at once
 MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of stories
@@ -85,7 +85,7 @@ def _files(options: PrepareOptions, tally: Tally) -> list[tuple[str | None, Path
     if path.is_file():
         return [(None, path)]
     texts = sorted(p for p in path.glob("*.txt") if p.is_file())
-    found = {s: [p for p in texts if s in p.stem.lower()] for s in SPLITS}
+    found = {s: [p for p in texts if s in p.stem.lower()] for s in reversed(SPLITS)}
     if len(texts) == 1:
         return [(None, texts[0])]
     if len(found["val"]) != 1 or len(found["train"]) != 1:

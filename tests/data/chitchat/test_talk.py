@@ -12,8 +12,8 @@ import pytest
 
 from jojo.data import recipes
 from jojo.data.chitchat.judge import judge
-from jojo.data.chitchat.table import SLOT, Table, expansions, load, normal, row_name
-from jojo.data.chitchat.talk import Talk, generate, held_out_prompts, sentence_case
+from jojo.data.chitchat.table import SLOT, Table, expansions, load_table, normal, row_name
+from jojo.data.chitchat.talk import Talk, generate_chats, held_out_prompts, sentence_case
 from jojo.data.contract import Tally
 from jojo.data.prepare import main
 from jojo.data.public import byu
@@ -34,12 +34,12 @@ reply = "Hi!"
 
 @pytest.fixture(scope="module")
 def table():
-    return load()
+    return load_table()
 
 
 @pytest.fixture(scope="module")
 def conversations():
-    return list(generate(4000, seed=5, val_fraction=0.1))
+    return list(generate_chats(4000, seed=5, val_fraction=0.1))
 
 
 def run(*flags):
@@ -133,9 +133,9 @@ def test_replies_are_short_and_unlike_those_of_other_intents(table):
 
 
 def test_the_same_seed_gives_the_same_conversations_whatever_their_number():
-    few, many = list(generate(50, seed=3)), list(generate(80, seed=3))
+    few, many = list(generate_chats(50, seed=3)), list(generate_chats(80, seed=3))
     assert few == many[:50]
-    assert list(generate(50, seed=4)) != few
+    assert list(generate_chats(50, seed=4)) != few
 
 
 def test_conversations_alternate_and_end_with_a_reply(conversations):
@@ -250,7 +250,7 @@ def test_a_remembered_name_must_be_the_right_one():
     assert not judge("You haven't told me your name yet.", "recall_name", {"name": "Anna"})
     assert judge("You haven't told me your name yet.", "recall_name", {})
     assert not judge("Your name is Anna.", "recall_name", {})
-    assert not judge("The capital of France is Rome.", "capital", load().rows["country"][0])
+    assert not judge("The capital of France is Rome.", "capital", load_table().rows["country"][0])
 
 
 def test_a_loose_but_right_reply_is_right_and_rubbish_is_wrong():

@@ -121,7 +121,7 @@ def test_conversations_are_picked_by_number_or_drawn(written):
     dataset = written([encode(m) for m in says])
 
     def pick(n, start=0, seed=None):
-        found = preview.conversations(dataset, "train", n, start, seed, "assistant")
+        found = preview.conversation_passages(dataset, "train", n, start, seed, "assistant")
         return [p.title for p in found]
 
     assert pick(2, 3) == ["train 3 of 9", "train 4 of 9"]
@@ -137,7 +137,7 @@ def test_windows_are_those_of_a_training(written):
     from jojo.data.batches import Batches
 
     dataset = written([encode(CHAT)] * 30)
-    (found,) = preview.windows(dataset, "train", 1, 2, 1337, "all", 48)
+    (found,) = preview.window_passages(dataset, "train", 1, 2, 1337, "all", 48)
     ids = Batches(dataset.ids["train"], "chatml", 48, 1, 1337).ids_of(2)[0]
     assert [token.id for token in found.tokens] == ids.tolist()
     assert (found.tokens[0].trained, found.trained) == (False, 48)  # 48 targets
@@ -237,7 +237,7 @@ def test_the_page_is_whole_harmless_and_says_what_each_token_is(written):
     said = [CHAT[0] | {"content": evil}, CHAT[1]]
     ids = encode(said)
     dataset = written([ids], name="<b>me")
-    shown = preview.conversations(dataset, "train", 1, 0, None, "assistant")
+    shown = preview.conversation_passages(dataset, "train", 1, 0, None, "assistant")
     text = as_html(preview.audit(dataset, "assistant"), shown, ids=False)
     page = Page(text)
     assert not {"script", "img", "link", "iframe"} & set(page.tags)

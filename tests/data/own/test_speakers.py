@@ -147,7 +147,7 @@ def test_without_a_path_the_only_json_in_datasets_is_read(
     tmp_path: Path, complaint, monkeypatch
 ) -> None:
     folder = tmp_path / "datasets"
-    monkeypatch.setattr(speakers, "DATASETS", folder)
+    monkeypatch.setattr(speakers, "DATASETS_FOLDER", folder)
 
     def path() -> Path:
         return speakers.SpeakersOptions().found.files[0].path
@@ -183,7 +183,7 @@ def test_interviews_alone_are_usually_written_as_speakers(tmp_path: Path) -> Non
         ((text,), "text"),
     ):
         with Found(paths) as found:
-            assert speakers.template_of(found) == expected, paths
+            assert speakers.usual_template(found) == expected, paths
 
 
 def test_the_real_interviews(realdata: Path, tmp_path: Path) -> None:

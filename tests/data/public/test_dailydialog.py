@@ -15,7 +15,7 @@ from jojo.data.dedup import SHARED, WORD
 from jojo.data.prepare import prepare
 from jojo.data.public import origins
 from jojo.data.public.dailydialog import conversations
-from jojo.data.public.origins import Dataset, Origin
+from jojo.data.public.origins import Origin, PublicDataset
 
 TRAIN = (
     "Hello , Sam . __eou__ Hi ! How ’ s life ? __eou__ Fine.And yours ? __eou__\n"
@@ -170,13 +170,13 @@ def test_a_dead_source_leads_to_the_next(tmp_path: Path, monkeypatch, capsys) ->
             Origin(here + "bad/", ("all.zip",)),
             Origin(here + "./", tuple(f"{s}.zip" for s in SPLITS)),
         )
-        facts = Dataset("DailyDialog", "x", "y", sources)
-        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
+        facts = PublicDataset("DailyDialog", "x", "y", sources)
+        monkeypatch.setitem(origins.PUBLIC_DATASETS, "dailydialog", facts)
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         tally = Tally()
         found = list(conversations(PrepareOptions(out_dir=tmp_path / "out"), tally))
-        facts = Dataset("DailyDialog", "x", "y", sources[:4])
-        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
+        facts = PublicDataset("DailyDialog", "x", "y", sources[:4])
+        monkeypatch.setitem(origins.PUBLIC_DATASETS, "dailydialog", facts)
         with pytest.raises(ValueError, match="could not be downloaded") as error:
             list(conversations(PrepareOptions(out_dir=tmp_path / "out"), Tally()))
         server.shutdown()

@@ -7,7 +7,7 @@
 https://dictionaryapi.dev (Wiktionary, CC BY-SA 3.0), https://wordnet.princeton.edu (its own).
 Writes data/dictionary-train.bin, -val.bin (and the same as .txt) and data/dictionary.json. Every
 answer of the API is kept for ever in data/raw/dictionary/answers.jsonl, so no word is asked for
-twice: stopped at any moment, the same command goes on. Validation is on other words.
+twice: stopped at any moment, the same command resumes. Validation is on other words.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class DictionaryOptions(PrepareOptions):
     max_words: int = 1000
     """How many words to look up."""
     min_word_length: int = 4
-    """Letters of the shortest word."""
+    """Length of the shortest word, in letters."""
     max_word_length: int = 12
-    """Letters of the longest word."""
+    """Length of the longest word, in letters."""
     common: bool = True
     """Only words in common use: nothing rare, no names, no plurals or past forms."""
     sleep: float = 0.5
@@ -48,7 +48,7 @@ class DictionaryOptions(PrepareOptions):
     reset: bool = False
     """Delete the dataset first. The API's answers stay: words do not change their meaning."""
     verbose: bool = False
-    """Tell of every word."""
+    """Report every word."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@
 Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, CC BY-SA 4.0.
 Writes data/knowledge-train.bin, -val.bin (and the same as .txt) and data/knowledge.json. Every
 answer of a model is kept at once in data/raw/knowledge.progress.jsonl until the dataset is
-written: stopped at any moment, the same command goes on. Validation is on other articles.
+written: stopped at any moment, the same command resumes. Validation is on other articles.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class KnowledgeOptions(PrepareOptions):
     llm_api_key: str | None = None
     """By default OPENAI_API_KEY. Never written to disk."""
     temperature: float = 0.3
-    """Of the model's answers; 0 gives the likeliest."""
+    """Of the model's answers; 0 gives the most likely one."""
     max_questions: int | None = None
-    """Take only so many questions, of all articles in turn."""
+    """Take at most this many questions, from all articles in turn."""
     reset: bool = False
     """Delete the dataset and the progress first."""
     append: bool = False
@@ -48,7 +48,7 @@ class KnowledgeOptions(PrepareOptions):
     concurrency: int = 1
     """Questions asked at once."""
     verbose: bool = False
-    """Tell of every question."""
+    """Report every question."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

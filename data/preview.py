@@ -5,9 +5,9 @@
     python data/preview.py mix --windows                  # what a training step reads
     python data/preview.py chat --html chat.html
 
-Tokens that are trained are coloured (in « » where there are no colours); the others are read and
-not learned. All of the dataset is checked, too: it fails where a reply of the assistant does not
-end in a stop token that is trained, for then the model would never learn to stop.
+Tokens that are trained are coloured (in « » where there are no colours); the others are read but
+not learned. The whole dataset is checked too: this fails if a reply of the assistant does not end
+in a stop token that is trained, since the model would then never learn to stop.
 Writes nothing but --html.
 """
 
@@ -33,7 +33,7 @@ class PreviewOptions:
     n: int = 3
     """How many conversations."""
     split: Literal[SPLITS] = "train"
-    """Of which split."""
+    """From which split."""
     start: int | None = None
     """Number of the first one, from 0."""
     seed: int | None = None

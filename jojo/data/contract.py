@@ -30,12 +30,12 @@ COPY_OF_TRAIN = f"a copy of train: {NOTHING_HELD_OUT}"  # what val is then
 
 @dataclass
 class CommonOptions:
-    """What every recipe can be told."""
+    """Options that every recipe has."""
 
     name: str | None = None
     """Name of the dataset; by default the recipe's."""
     val_fraction: float = 0.05
-    """Share of the conversations that is held out for validation; 0: none, val repeats train."""
+    """Share of the conversations held out for validation; with 0, val is a copy of train."""
     seed: int = 1337
     """Decides which conversations are held out."""
     limit: int | None = None
@@ -45,7 +45,7 @@ class CommonOptions:
     style: Path | None = None
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
-    few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
+    few = 0  # with fewer conversations nothing is held out, whatever val_fraction says
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
@@ -58,7 +58,7 @@ class CommonOptions:
 
 @dataclass
 class PrepareOptions(CommonOptions):
-    """Of a recipe with a public source."""
+    """Options of a recipe with a public source."""
 
     input: Path | None = None
     """A local copy of the raw data: file, folder or archive. Without it, it is downloaded."""
@@ -77,7 +77,7 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)  # e.g. turns a rule rewrote
-    first: dict[str, str] = field(default_factory=dict)  # reason -> where it first held
+    first: dict[str, str] = field(default_factory=dict)  # reason -> where it first applied
     sources: list[str] = field(default_factory=list)  # what was really read
     notes: dict[str, object] = field(default_factory=dict)  # more for the manifest
     when_written: list[Callable[[], None]] = field(default_factory=list)  # called at success
@@ -90,7 +90,7 @@ class Tally:
             yield record
 
     def batch(self, records: list[Record]) -> list[Record]:
-        """The same for many at once: those that --limit leaves."""
+        """The same for many at once; returns those within --limit."""
         if self.limit is not None:
             records = records[: max(0, self.limit - self.records_in)]
         self.read(len(records))

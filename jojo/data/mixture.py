@@ -11,8 +11,8 @@ as good as new text (Muennighoff et al. 2023, https://arxiv.org/abs/2305.16264).
 whole passes; the last one is a random part of its conversations. Without weights each is used once.
 
 Validation is that of all sets, each conversation once and unweighted; a training conversation
-that stands in any of it word for word is dropped. A set that holds nothing out gives none; where
-no set holds anything out, validation repeats training.
+that is also in it, word for word, is dropped. A set that holds nothing out contributes none; if no
+set holds anything out, validation is a copy of training.
 
 Documents may stand among ChatML conversations: a mixture of both is ChatML, in which they are raw
 text without turns, ended by <|endoftext|>. `--loss_on assistant` learns nothing of them.
@@ -41,9 +41,9 @@ from jojo.data.contract import COPY_OF_TRAIN
 from tokenizer import ENDOFTEXT
 
 BLOCK_TOKENS = 1 << 20  # written at once
-IN_VALIDATION = "stands in a validation split"
-REPEATED = "stands in several sets, repeated too often"
-VALIDATION_COPY = "validation: stands in several sets"
+IN_VALIDATION = "also in a validation split"
+REPEATED = "in several sets, repeated too often"
+VALIDATION_COPY = "validation: in several sets"
 CUT = "cut to its share"
 
 
@@ -88,7 +88,9 @@ def mix(
     for source in train:
         dropped[IN_VALIDATION] += _keep(source, ~np.isin(source.keys, held_out))
         if not len(source.usable):
-            raise ValueError(f"all of {source.name} stands in a validation split: leave it out")
+            raise ValueError(
+                f"everything in {source.name} is also in a validation split: leave it out"
+            )
     rng = np.random.default_rng(seed)
     wanted = shares([s.tokens for s in train], weights, [_passes(s, max_repeats) for s in train])
     chosen = [_choose(s, n, rng) for s, n in zip(train, wanted, strict=True)]
@@ -134,7 +136,7 @@ def mix(
 
 
 def common_template(templates: Mapping[str, str]) -> str:
-    """That of a mixture of sets with these, by name; ValueError where they do not go together."""
+    """That of a mixture of sets with these, by name; ValueError if they cannot be mixed."""
     found = set(templates.values())
     if found == {"text", "chatml"}:
         return "chatml"
@@ -281,7 +283,9 @@ def _facts(
 
 def _report(manifest: Manifest) -> None:
     mixture = manifest.notes["mixture"]
-    lines = [f"{manifest.name}: {manifest.records_in:,} records in (one used twice counts twice)"]
+    lines = [
+        f"{manifest.name}: {manifest.records_in:,} records in (one that is used twice counts twice)"
+    ]
     lines += [f"  {n:>11,}  dropped: {reason}" for reason, n in manifest.dropped.items()]
     mixed = len({facts["template"] for facts in mixture.values()}) > 1
     kind = "conversations and documents" if mixed else "conversations"

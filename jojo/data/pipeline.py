@@ -32,8 +32,7 @@ SAMPLE_SEED = 0x51A7
 
 
 class Sample:
-    """Some of the conversations that are kept, for a look at their quality: the same ones
-    whatever their order."""
+    """Some of the conversations kept, to examine their quality: the same ones in any order."""
 
     def __init__(self, size: int):
         self.size, self._below = size, 1.0
@@ -61,9 +60,11 @@ class Sample:
 def take_documents(
     recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder, sample: Sample
 ) -> None:
-    """Verbatim copies go, the rest is split and handed on; the first of several copies stays."""
+    """Drops verbatim copies, all but the first; splits the rest and hands it on."""
     if options.style:
-        raise ValueError(f"--style {options.style} is for what an assistant says: this is no chat")
+        raise ValueError(
+            f"--style {options.style} rewords what an assistant says, but this is plain text"
+        )
     seen = Seen()
     for split, texts in recipe.documents(options, tally):
         keys = fingerprints(texts)
@@ -150,7 +151,7 @@ def _without_near_copies(
 def _with_validation(
     kept: list[Conversation], options: CommonOptions, tally: Tally
 ) -> list[Conversation]:
-    """Little data: see to it that either split has something; one conversation is cut in two."""
+    """Of little data, make sure that each split gets some; a single conversation is cut in two."""
     if not options.val_fraction:
         return kept
     if len(kept) == 1 and len(kept[0].messages) >= 4:

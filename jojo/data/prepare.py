@@ -1,6 +1,6 @@
 """What every recipe shares: flags, duplicates, the split, tokenizing, writing, the report.
 
-    from jojo.prepare import PrepareOptions, Recipe, Tally, main
+    from jojo.data.prepare import main
 
 A recipe names its licence and sources and turns raw records into conversations; `main` does the
 rest and writes <out_dir>/<name>-train.bin, -val.bin (the same as .txt) and <name>.json.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --hel
 
 
 def main(recipe: Recipe, argv: list[str] | None = None) -> None:
-    """Run a recipe as a command, with the flags of its options, and leave with its exit code."""
+    """Run a recipe as a command, with the flags of its options, and exit with its code."""
 
     def command() -> int:
         options = parse(recipe.options, argv, sys.modules["__main__"].__doc__)

@@ -3,8 +3,8 @@
     load("chat")                 # the RECIPE of data/prepare-chat.py
     print(as_table(listing(data_dir)))
 
-A recipe is a script that a person runs, so it is loaded from its file. One that is broken spoils
-only its own line of the list.
+A recipe is a script that a person runs, so it is loaded from its file. A broken one only
+spoils its own line of the list.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _module(name: str, folder: Path) -> ModuleType:
         spec.loader.exec_module(module)
         if not isinstance(module.RECIPE, Recipe):
             raise TypeError(f"RECIPE is a {type(module.RECIPE).__name__}")
-    except (Exception, SystemExit) as error:  # whatever a script of somebody's may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's script may raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{folder.name}/{path.name} is no recipe ({what})") from error
     return module
@@ -106,12 +106,12 @@ def _template_of(recipe: Recipe) -> str:
         return recipe.template
     try:
         return recipe.template(recipe.options())
-    except ValueError:  # it wants files first
+    except ValueError:  # it needs files first
         return BY_DATA
 
 
 def _download_bytes(recipe: Recipe) -> int | None:
-    """Of the public datasets whose addresses the recipe names."""
+    """Together, of the public datasets whose addresses the recipe names."""
     from jojo.data.public.origins import PUBLIC_DATASETS
 
     sources = tuple(s for s in recipe.sources if "://" in s)
@@ -152,13 +152,13 @@ def _what(facts: dict) -> str:
 
 def _add_prepared(row: Row, facts: dict | None, path: Path) -> None:
     if facts is None:
-        row.error = f"{path} is no manifest: prepare it again"
+        row.error = f"{path} is not a manifest: prepare it again"
         return
     row.is_mixture = _mixture(facts) is not None
     for split in SPLITS:
         file = path.with_name(f"{path.stem}-{split}.bin")
         if not file.exists() or file.stat().st_size != 2 * facts["tokens"][split]:
-            row.error = f"{file} is missing or not whole: prepare it again"
+            row.error = f"{file} is missing or incomplete: prepare it again"
             return
     row.prepared, row.error = True, None
     row.template, row.licence = facts["template"], facts.get("licence") or "-"

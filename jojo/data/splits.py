@@ -1,4 +1,4 @@
-"""Which split a text, or a group of them, goes to: a pure function of it and the seed."""
+"""Which split a text, or a group of them, goes to: a pure function of the text and the seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def splits_of(
 ) -> dict[str, str]:
     """ "train" or "val" by group, a pure function of name and seed.
 
-    `both`: where chance gives all of a few groups to one split, one of them goes to the other.
+    `both`: if chance gives all of a few groups to one split, one of them is moved to the other.
     """
     splits = {g: split_of(fingerprint([g]), seed, val_fraction) for g in groups}
     if both and len(splits) > 1 and len(set(splits.values())) == 1:

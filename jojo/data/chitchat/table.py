@@ -96,7 +96,7 @@ def load_table(path: Path = TABLE) -> Table:
 
 
 class Table:
-    """A phrasing table, read and checked. Raises ValueError with what to mend."""
+    """A phrasing table, read and checked. Raises ValueError with what to fix."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -1,11 +1,11 @@
-"""Generated chit-chat: conversations from a table of phrasings, and a judge of replies.
+"""Generated chit-chat: conversations from a table of phrasings, and prompts to test replies with.
 
     for conversation in generate_chats(conversations=25_000, seed=1337): ...
     for prompt in held_out_prompts(seed=1, n=300): judge(reply, prompt.intent, prompt.slots)
 
-What is said lives in the table alone (`data/chitchat.toml`, read by phrasings.py). Here: how a
-plan becomes a conversation, what is remembered of it, how people type, and whether a reply to a
-phrasing that training never showed is right.
+What is said comes from the table alone (`data/chitchat.toml`, read by table.py). Here: how a plan
+becomes a conversation, what is remembered of it, and how people type. Whether a reply to a phrasing
+that training never showed is right, judge.py decides.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def generate_chats(
 ) -> Iterator[Conversation]:
     """Conversations 0, 1, ...: each a pure function of (seed, its number, the table).
 
-    Those of the validation split end in a held-out phrasing and its reply. A table too small to
-    hold any out leaves the split open.
+    Those of the validation split end in a held-out phrasing and its reply. With a table too small
+    to hold any out, the split is left open.
     """
     table = table or load_table()
     tested = [intent for intent in table.intents.values() if intent.held_out]

@@ -1,10 +1,10 @@
-"""Takes the names, phone numbers, e-mail addresses and links out of chats.
+"""Names, phone numbers, e-mail addresses and links of chats, replaced.
 
     hide = Anonymizer([["Bob Smith", "bob92"], ["Anna"]])
     messages, replaced = hide(messages)
 
 Each person gets another first name, always the same one, so that "thanks, bob!" stays something
-people say. What has no such stand-in becomes a word in brackets, which nobody takes for real:
+people say. Everything else becomes a word in brackets, which nobody mistakes for the real thing:
 [phone number], [e-mail], [link]. Names of people who wrote nothing in the export are not known, and
 so not replaced; nor is a two-letter name, except in a mention.
 """

@@ -10,8 +10,8 @@ load_style(Path("examples/tsuki-style.toml")).apply("I don't know.")
 
 `where` says where a pattern is tried: "anywhere" (the default), "alone" (a clause of its own: what
 ends at a full stop) or "start" (what opens a sentence, before a comma). A pattern is whole words in
-either case; "do not" is found as "don't" too. Of several ways to say it the text decides, so that
-the same data always comes out the same. Code and addresses stay as they are.
+either case; "do not" is found as "don't" too. Which of several ways is used depends only on the
+text, so that the same data always comes out the same. Code and addresses stay as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Style:
 
 
 def load_style(path: Path) -> Style:
-    """Read a style file; ValueError, in one line, with what to mend."""
+    """Read a style file; ValueError, in one line, with what to fix."""
     try:
         raw = parse_toml(Path(path), encoding="utf-8-sig")
     except FileNotFoundError:

@@ -3,9 +3,9 @@
     for where, value in tally.records(read_records(path, tally)):
         ...  # where: "chats.jsonl, line 12" or "chats.json, record 3"
 
-What a file is, its content says and not its name. Memory holds one record and a block of text,
+The content of a file tells what it is, not its name. Memory holds one record and a block of text,
 however big the file or a line of it. A damaged record is dropped with its place and the rest is
-read. Text is UTF-8 or UTF-16 with a byte order mark; bytes that are no UTF-8 are read as CP1252.
+read. Text is UTF-8 or UTF-16 with a byte order mark; bytes that are not UTF-8 are read as CP1252.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unusable(ValueError):
-    """A record nothing can be made of; the message is the reason it is dropped for."""
+    """A record that cannot be used; the message is the reason for dropping it."""
 
 
 class EmptyFile(ValueError):
-    """There is nothing in the file."""
+    """The file is empty."""
 
 
 class _TooLong(ValueError):
@@ -75,7 +75,7 @@ def read_records(path: Path, tally: Tally) -> Iterator[tuple[str, object]]:
 
 
 def kind_of(path: Path) -> str | None:
-    """ "json", "jsonl", "csv" or "parquet"; None for what holds no records. EmptyFile if empty."""
+    """ "json", "jsonl", "csv" or "parquet"; None if it holds no records; EmptyFile."""
     with open(path, "rb") as f:
         if f.read(4) == b"PAR1":
             return "parquet"

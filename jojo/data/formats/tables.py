@@ -63,7 +63,7 @@ def read_table(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, dict
 
 
 class _Lines:
-    """Lines of a file for csv.reader, which can be read again from any point of a row on."""
+    """Lines of a file for csv.reader, which can be put back and read again from within a row."""
 
     def __init__(self, text: Text):
         self.text = text
@@ -90,7 +90,7 @@ class _Lines:
 
 
 def _delimiter(header: str) -> str:
-    """What most of the header's cells are parted by. (csv.Sniffer guesses from the text below.)"""
+    """What separates most of the header's cells. (csv.Sniffer guesses from the text below.)"""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(DELIMITERS, key=bare.count)
 

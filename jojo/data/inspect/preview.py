@@ -3,7 +3,7 @@
     found = audit(dataset, "assistant")  # of the whole dataset, in bounded memory
     passages = conversation_passages(dataset, "train", 3, 0, None, "assistant")
 
-Trained tokens are those a loss is taken on (--loss_on); the others are read and not learned.
+Trained tokens are those a loss is taken on (--loss_on); the others are read but not learned.
 jojo/data/inspect/tokenview.py draws them.
 """
 
@@ -134,7 +134,7 @@ def window_passages(
     for i in _numbers(count, n, start, None, f"windows of {block_size} in {split}"):
         ids = batches.ids_of(i)[0]
         trained = mask_of(ids, template, loss_on)
-        trained[0] = False  # nothing stands before it that it could be told from
+        trained[0] = False  # nothing before it could predict it
         found.append(passage(f"{split} window {i:,} of {count:,}", ids, trained))
     return found
 
@@ -171,20 +171,20 @@ class Audit:
 
     @property
     def problem(self) -> str | None:
-        """One line, where something will not be learned."""
+        """One line if something will not be learned, else None."""
         again = "prepare it again"
         if self.unclosed:
             return f"{self.name}: {self.unclosed}, so where one ends is not learned; {again}"
         if self.endless:
             return (
                 f"{self.name}: {self.endless:,} of {sum(self.replies.values()):,} replies of the "
-                f"assistant do not end in {self.stop} that is trained, so the model would not "
-                f"learn to stop there; first: {self.first}; {again}"
+                f"assistant do not end in a trained {self.stop}, so the model would not learn to "
+                f"stop there; first: {self.first}; {again}"
             )
         if not self.replies["train"]:
             return (
-                f"{self.name}: no stop token is ever trained, for train has no reply of the "
-                "assistant; check what the recipe calls assistant, or train with --loss_on all"
+                f"{self.name}: no stop token is ever trained, since train has no reply of "
+                "the assistant; check what the recipe calls assistant, or train with --loss_on all"
             )
         return None
 

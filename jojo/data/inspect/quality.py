@@ -2,9 +2,9 @@
 
     examine(conversations, "chatml").report()
 
-Run by every recipe on a sample, and by data/report.py on more. Which figure counts as which sign
-stands in jojo/data/inspect/verdict.py. Turns are judged by their first TURN_CHARACTERS, and
-everything is counted, nothing understood.
+Run by every recipe on a sample, and by data/report.py on more. jojo/data/inspect/verdict.py says
+which figure counts as which sign. Turns are judged by their first TURN_CHARACTERS; everything is
+counted and nothing is understood.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TURN_CHARACTERS = 2_000  # a book in one turn must not cost more than its first page
 LANGUAGE_CHARACTERS = 250  # enough to be sure of a language
 LANGUAGE_LETTERS = 20  # in less of a text any language can be read
-LANGUAGE_SURE = 0.75  # of 4,300 English texts none was taken for another that surely
+LANGUAGE_SURE = 0.75  # of 4,300 English texts none was mistaken for another with that certainty
 DISTINCT_WORDS = 20_000  # distinct-n falls with the size of the text, so it is taken of this much
 WINDOWS = (256, 1024)  # tokens a model of the size people train here has in view
 CLIP = 110  # characters of an example
@@ -50,8 +50,8 @@ def examine(
     whole: dict[str, tuple[dict[int, str], int]] | None = None,
     examples: int = 3,
 ) -> Quality:
-    """Look at `conversations`; where they are a sample, `total` says of how many, and `whole` may
-    bring what is known of all of them: marks about copies, and of how many."""
+    """Examine `conversations`. If they are a sample, `total` is the size of the whole, and `whole`
+    holds what is known about all of it: marks of copies, and out of how many."""
     total = len(conversations) if total is None else total
     look = _Look(conversations, template)
     figures = {

@@ -1,10 +1,10 @@
-"""What lies in the files, folders and archives somebody names, told by content.
+"""What is in the files, folders and archives that were named, told by their content.
 
     with Found(paths) as found:
         for file in found.files: ...  # file.kind: "slack", "whatsapp", "records", "text", ...
         for fault in found.faults: ...  # what cannot be read, and why
 
-Hidden files are passed over. Archives are unpacked into a temporary folder for as long as this is
+Hidden files are ignored. Archives are unpacked into a temporary folder for as long as this is
 open, those within them too, up to MAX_DEPTH deep. A file given twice is read once.
 """
 
@@ -88,9 +88,9 @@ class Found:
 
     def _nothing(self) -> str:
         if not self.faults:
-            return f"{self} holds no files (hidden ones are passed over)"
+            return f"{self} holds no files (hidden ones are ignored)"
         found = [f"{where}: {reason}" for reason, where in self.faults]
-        return f"nothing can be read of {self} ({shown(found)}); what is read: {READABLE}"
+        return f"nothing can be read of {self} ({shown(found)}); supported are {READABLE}"
 
     def __enter__(self) -> Found:
         return self
@@ -110,7 +110,9 @@ class Found:
         if not path.exists():
             raise ValueError(f"{path} does not exist: give a file, a folder or a zip")
         name = path.name or path.resolve().name
-        if self._names[path.name] > 1:  # a chat is known by it, and iOS calls each _chat.txt
+        if (
+            self._names[path.name] > 1
+        ):  # chats are told apart by name, and iOS calls each of them _chat.txt
             name = path.as_posix()
         if path.is_dir():
             self._look_into(path, name)
@@ -148,7 +150,7 @@ class Found:
         try:
             facts = path.stat()
             if not stat.S_ISREG(facts.st_mode):
-                raise Unusable("is no plain file")
+                raise Unusable("is not a regular file")
             if (facts.st_dev, facts.st_ino) in self._seen:
                 raise Unusable("was given twice")
             self._seen.add((facts.st_dev, facts.st_ino))

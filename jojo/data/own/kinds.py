@@ -13,7 +13,7 @@ from jojo.data.formats.textfile import open_text
 from jojo.data.own import textchats, whatsapp
 
 HEAD_CHARACTERS = 1 << 16
-MAGIC = (  # how files begin that hold no text, and what people call them
+MAGIC = (  # the first bytes of files that are not text, and what people call them
     (rb"%PDF-", "a PDF"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0|II\*\0|MM\0\*|RIFF....WEBP", "an image"),
     (rb"\0\0\0.ftyp(?:hei|avif|mif1)", "an image"),
@@ -34,12 +34,12 @@ CONTROL = re.compile("[\0-\b\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
 
 def what_else(head: bytes) -> str | None:
-    """What people call a file that begins so and holds no text."""
+    """What people call a file that begins like this and is not text."""
     return next((what for mark, what in MAGIC if re.match(mark, head, re.DOTALL)), None)
 
 
 def kind(path: Path) -> str:
-    """What the file holds; ValueError where that is nothing known."""
+    """What the file holds; ValueError if its format is unknown."""
     records = kind_of(path)
     if records == "parquet":
         return _kind_of_records(path)
@@ -59,7 +59,7 @@ def kind(path: Path) -> str:
     if textchats.has_names(head):
         return "names"
     if len(CONTROL.findall(head)) * 100 > len(head):
-        raise Unusable("is in no known format")
+        raise Unusable("is in an unknown format")
     return "text"
 
 
@@ -82,7 +82,7 @@ def _kind_of_records(path: Path) -> str:
 
 def _is_table(head: str) -> bool:
     """Whether records stand below the header, or most lines have as many cells as it: prose that
-    begins with a comma or two is no table."""
+    begins with a comma or two is not a table."""
     first, *lines = [line for line in head.split("\n") if line.strip()]
     delimiter = max("\t,;|", key=first.count)
     names = [name.strip(' "\r\ufeff').lower() for name in first.split(delimiter)]

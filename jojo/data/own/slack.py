@@ -97,7 +97,7 @@ class _People:
         return [x for x in found if isinstance(x, dict) and isinstance(x.get("id"), str)]
 
     def of(self, user: str, profile: object = None) -> tuple[str, ...]:
-        """Of somebody the workspace no longer lists, what the message itself says, or the id."""
+        """Names of a user; of one no longer listed, those in the message itself, or the id."""
         if user in self.names:
             return self.names[user]
         profile = profile if isinstance(profile, dict) else {}

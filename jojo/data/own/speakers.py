@@ -1,4 +1,4 @@
-"""Own chats as <speaker1> and <speaker2> text, to teach a model how somebody talks.
+"""Your own chats as <speaker1> and <speaker2> text, to teach a model how somebody talks.
 
     prepare(RECIPE, SpeakersOptions(data_path=Path("interviews.json")))
     usual_template(options.found)  # "speaker" where there are interviews and nothing else
@@ -33,7 +33,7 @@ class SpeakersOptions(recipe.FileOptions):
     data_path: Path | None = None
     """The interviews or the chats: a file, a folder or a zip."""
     me: Annotated[str | None, tyro.conf.arg(name="as", metavar="NAME")] = None
-    """Who to imitate; by default whose messages are outgoing, else who writes most."""
+    """Who to imitate; by default the author of the outgoing messages, else whoever writes most."""
     system: tyro.conf.Suppress[str | None] = None
     paths: tyro.conf.Suppress[tuple[Path, ...]] = ()
 
@@ -51,7 +51,7 @@ def speakers(options: recipe.FileOptions, tally: Tally) -> Iterator[Conversation
     with options.found as found:
         if found.template == "text":
             raise ValueError(
-                f"{found} is plain text, in which nobody speaks: data/prepare-file.py prepares it"
+                f"{found} is plain text without speakers: prepare it with data/prepare-file.py"
             )
         for conversation in recipe.conversations(options, tally):
             turns = [m for m in conversation.messages if m["role"] != "system"]
@@ -62,7 +62,7 @@ def speakers(options: recipe.FileOptions, tally: Tally) -> Iterator[Conversation
 
 
 def jsons(folder: Path) -> list[Path]:
-    """The JSON files in it, but for hidden ones."""
+    """The JSON files in it, except hidden ones."""
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(p for p in found if p.suffix.lower() == ".json" and not p.name.startswith("."))
 
@@ -79,7 +79,7 @@ def only_json(folder: Path) -> Path:
 
 
 def usual_template(found: Found) -> str:
-    """How such chats are usually written down: interviews as speakers, the rest as ownchats do."""
+    """The usual template of such chats: interviews as speakers, the rest as in prepare-file.py."""
     if found.template == "text":
         return "text"
     firsts = [record for file in found.files if (record := _first_record(file)) is not None]
@@ -87,7 +87,7 @@ def usual_template(found: Found) -> str:
 
 
 def _first_record(file: File) -> object | None:
-    """None where there is none; all else that is no interview is anything else."""
+    """None where there is none; for a file of no records, its kind."""
     from jojo.data.formats.records import read_records
 
     if file.kind != "records":

@@ -3,8 +3,8 @@
     <|im_start|>user          User: Hi!            <speaker2> Hi!       Q: What is tea?
     Hi!<|im_end|>             Bot: Hello.          <speaker1> Hello.    A: A hot drink.
 
-Where a file holds several, <|endoftext|> stands between them. Without it a system turn begins a new
-one, and so does a blank line before a user's turn, unless blank lines stand between all turns; each
+Several in one file are separated by <|endoftext|>. Without it a system turn begins a new
+one, and so does a blank line before a user's turn, unless blank lines separate all turns; each
 Q: is a conversation of its own. Lines that begin with people's names are a chat like an export's,
 in which somebody has to be chosen as the assistant. All other text is a document, or several.
 """
@@ -24,13 +24,13 @@ START, STOP = "<|im_start|>", "<|im_end|>"
 BLOCK = 4 << 20  # characters read at once
 MAX_CHARACTERS = 64 << 20  # of one conversation
 SIZE = 16_000  # characters of a piece of a long document
-MIN_SIZE, PIECES = 1_000, 40  # of a little text smaller ones are made, that some can be held out
+MIN_SIZE, PIECES = 1_000, 40  # little text is cut smaller, so that some can be held out
 
 LABELS = {name: role for name, role in ROLE_OF.items() if role != "tool" and name != "person"}
 LABELS |= {"person a": "user", "person b": "assistant", "speaker2": "user", "speaker1": "assistant"}
 LABELS |= {"q": "user", "question": "user", "instruction": "user"}
 LABELS |= {"a": "assistant", "answer": "assistant", "response": "assistant"}
-EITHER = {"you": "user", "me": "assistant", "i": "assistant"}  # beside another label its opposite
+EITHER = {"you": "user", "me": "assistant", "i": "assistant"}  # the opposite of the label beside it
 OPPOSITE = {"user": "assistant", "assistant": "user"}
 SAID_BY = {"author", "sender", "sendername", "user", "username", "name", "from", "speaker", "role"}
 QUESTIONS = {"q", "question", "instruction"}
@@ -72,7 +72,7 @@ def is_chatml(text: str) -> bool:
 
 
 def labels(text: str) -> dict[str, str] | None:
-    """The two labels that lines of this dialogue begin with, as {label: role}; None: it is none.
+    """The two labels that the lines of a dialogue begin with, as {label: role}; None for other text.
 
     The text begins with one, and the first of the opposite side is the other; what else looks like
     a label is something said.
@@ -152,7 +152,7 @@ def _labelled_turns(text: str, line: int, roles: dict[str, str], skip: Skip) -> 
 def split_conversations(
     text: str, line: int, roles: dict[str, str] | None, skip: Skip
 ) -> Iterator[list[Turn]]:
-    """The turns of a text without <|endoftext|>, parted where a new conversation begins.
+    """The turns of a text without <|endoftext|>, split where a new conversation begins.
 
     `roles`: its labels; None: it is ChatML.
     """
@@ -189,7 +189,7 @@ def parts(stream: IO[str]) -> Iterator[tuple[int, str]]:
 
 
 def split_documents(stream: IO[str], size: int = SIZE) -> Iterator[tuple[int, str]]:
-    """Plain documents: parted by <|endoftext|>, or else pieces of about `size` characters."""
+    """Plain documents: separated by <|endoftext|>, or else pieces of about `size` characters."""
     rest, line, marked = "", 1, None
     at_end = False
     while not at_end:

@@ -45,7 +45,7 @@ class ChatLine:
 
 @dataclass
 class ExportOptions(CommonOptions):
-    """Of a recipe that reads chat exports."""
+    """Options of a recipe that reads chat exports."""
 
     me: str | None = None
     """Who becomes the assistant; by default the export's owner, else who writes most."""
@@ -62,7 +62,7 @@ class ExportOptions(CommonOptions):
 def to_conversations(
     lines: Iterable[ChatLine], options: ExportOptions, tally: Tally
 ) -> Iterator[Conversation]:
-    """Of all exports at once, so that --me may be in any of them. A record is a conversation.
+    """Reads all exports together, so that --me may be in any of them. A record is a conversation.
 
     ValueError where --me names nobody, or several people.
     """
@@ -89,7 +89,7 @@ def to_conversations(
             continue
         used = max(i for i, turn in enumerate(turns, start=1) if turn["role"] == "assistant")
         if used < len(piece):
-            tally.skip("nobody answers it", len(piece) - used, piece[used].where)
+            tally.skip("a last message without a reply", len(piece) - used, piece[used].where)
         if hide:
             messages, replaced = hide(messages)
             for what, n in replaced.items():
@@ -100,7 +100,7 @@ def to_conversations(
 
 
 def _readable(lines: Iterable[ChatLine], tally: Tally, invisible: str) -> Iterator[ChatLine]:
-    """Lines with text; what no file can hold (half an emoji) is taken out of it."""
+    """Lines with text, without what no file can hold (half an emoji)."""
     for line in lines:
         text = line.text if line.text.isascii() else whole_characters(line.text)
         if text != line.text:
@@ -124,7 +124,7 @@ def moment(value: object) -> float | None:
 
 
 def whole_characters(text: str) -> str:
-    """Joins surrogate pairs, as JSON may hold them, and takes out lone ones."""
+    """Surrogate pairs, as JSON may hold them, joined; lone ones removed."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
@@ -140,7 +140,7 @@ def _in_order(lines: Sequence[ChatLine]) -> list[ChatLine]:
 def _cut(
     lines: Iterable[ChatLine], gap: float, mine: Callable[[ChatLine], bool]
 ) -> Iterator[list[ChatLine]]:
-    """Where it is silent, and a long conversation where a turn of the user begins."""
+    """Cut at silences, and in a long conversation where a turn of the user begins."""
     piece: list[ChatLine] = []
     last, turns = None, 0
     for line in lines:
@@ -157,7 +157,7 @@ def _cut(
 
 
 def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[ChatLine], bool]:
-    """Who of each export is the assistant, as a test of a line."""
+    """A test of whether a line is by the person who becomes the assistant."""
     if not lines:
         return bool
     if options.me is not None:
@@ -166,7 +166,7 @@ def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[C
     chosen = _owners(lines)
     mine = sum(line.author in chosen[_export(line)] for line in lines)
     names = sorted({name for names in chosen.values() for name in names})
-    hint = f"; {options.me_flag} NAME takes somebody else" if options.me_flag else ""
+    hint = f"; {options.me_flag} NAME chooses somebody else" if options.me_flag else ""
     say(
         f"the model speaks as {', '.join(names[:NAMES_SHOWN])} ({mine:,} of {len(lines):,} "
         f"messages){hint}"
@@ -179,10 +179,10 @@ def _export(line: ChatLine) -> str:
 
 
 def _owners(lines: Sequence[ChatLine]) -> dict[str, set[str]]:
-    """Of each export the name (or names) of its owner.
+    """The name (or names) of the owner of each export.
 
-    Who it says; else who owns another one and writes here; else, again and again until all have
-    an owner, whoever writes in the most exports, and of those the most messages.
+    The one it states; else the owner of another export who also writes here; else, repeatedly
+    until all have an owner, whoever writes in the most exports, and among those the most messages.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     authors: dict[str, Counter[str]] = defaultdict(Counter)
@@ -206,8 +206,8 @@ def _owners(lines: Sequence[ChatLine]) -> dict[str, set[str]]:
 
 
 def named(wanted: str, lines: Sequence[ChatLine], flag: str) -> str:
-    """The author called `wanted`: exactly, else the only one so beginning, else the only one
-    with it inside; upper and lower case alike. ValueError lists who there is."""
+    """The author called `wanted`: exactly, else the only one that begins so, else the only one that
+    contains it, in either case. ValueError lists the people there are."""
     count = Counter(line.author for line in lines)
     names: dict[str, set[str]] = defaultdict(set)
     for line in lines:
@@ -230,7 +230,7 @@ def named(wanted: str, lines: Sequence[ChatLine], flag: str) -> str:
 
 
 def _anonymizer(lines: Sequence[ChatLine], options: ExportOptions):
-    """How messages lose their names, or None."""
+    """What hides the names in messages, or None."""
     if not options.anonymize:
         return None
     from jojo.data.clean.anonymize import Anonymizer

@@ -36,7 +36,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
         chosen or [f for f in files if f.suffix == ".parquet"] or (files if len(files) == 1 else [])
     )
     if not chosen:
-        raise ValueError("the input holds none of train.json or *.parquet of BlendedSkillTalk")
+        raise ValueError("the input has no train.json or *.parquet of BlendedSkillTalk")
     for path, split in with_splits(chosen):
         tally.used(path)
         for where, value in read_records(path, tally):

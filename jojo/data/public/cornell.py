@@ -58,7 +58,7 @@ def _fields(path: Path, wanted: int) -> Iterator[tuple[str, list[str]]]:
         if len(fields) != wanted:
             raise ValueError(
                 f"{path.parent / where}: {len(fields)} fields between {SEPARATOR} "
-                f"where {wanted} should be; is it cut off?"
+                f"where {wanted} were expected; is it truncated?"
             )
         yield where, fields
 
@@ -81,7 +81,7 @@ def _messages(ids: str, spoken_lines: dict[str, ScriptLine]) -> list[Message]:
         names = ast.literal_eval(ids)
         found = [spoken_lines.get(name) for name in names]
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Unusable("a list of lines that is none") from None
+        raise Unusable("a malformed list of lines") from None
     if None in found:
         raise Unusable("a line is missing")
     turns = [(line.speaker, detokenize(TAG.sub("", line.text))) for line in found]

@@ -1,6 +1,6 @@
 """DailyDialog: 13,118 dialogues of daily life, 102,980 utterances. CC BY-NC-SA 4.0.
 
-Li et al. 2017, https://aclanthology.org/I17-1099. Reads every form it is handed out in: the
+Li et al. 2017, https://aclanthology.org/I17-1099. Reads every form it is distributed in: the
 original zips (each alone, together, or inside ijcnlp_dailydialog.zip), dialogues_*.txt, the
 parquet of the hub, and ParlAI's archive of JSON lines.
 
@@ -36,7 +36,7 @@ class Dialogue(NamedTuple):
 
 
 def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
-    """Mended conversations: who speaks first is the user, who answers the assistant."""
+    """Detokenized: whoever speaks first is the user, whoever answers the assistant."""
     from jojo.text.template import Conversation
 
     first_split: dict[tuple[str, ...], str] = {}
@@ -48,7 +48,7 @@ def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversatio
         elif not all(utterances):
             tally.drop("an empty utterance", where=where)
         elif first_split.setdefault(tuple(utterances), split) != split:
-            tally.drop("stands in two official splits", where=where)
+            tally.drop("in two official splits", where=where)
         else:
             yield Conversation(spoken(alternating(utterances)), where=where)
 
@@ -79,8 +79,8 @@ def _chosen(files: list[Path]) -> list[Path]:
             return sorted({p.name: p for p in reversed(found)}.values(), key=_official_order)
     what = f"{files[0]} is" if len(files) == 1 else f"{len(files) or 'no'} files are"
     raise ValueError(
-        f"{what} no form of DailyDialog: give train.zip, dialogues_train.txt, dialogues_text.txt, "
-        "*.parquet, an archive or a folder of these"
+        f"{what} no known form of DailyDialog: give train.zip, dialogues_train.txt, "
+        "dialogues_text.txt, *.parquet, an archive or a folder of these"
     )
 
 

@@ -1,4 +1,4 @@
-"""EmpatheticDialogues: 24,850 talks in which one tells what happened and the other feels with them.
+"""EmpatheticDialogues: 24,850 talks in which one tells what happened and the other empathizes.
 
 Rashkin et al. 2019, https://arxiv.org/abs/1811.00207. Reads the CSV files, alone or in their
 archive, and the parquet of the hub. Who tells is the user, who listens the assistant.
@@ -42,7 +42,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
         files if len(files) == 1 else []
     )
     if not chosen:
-        raise ValueError("the input holds none of *.csv or *.parquet of EmpatheticDialogues")
+        raise ValueError("the input has no *.csv or *.parquet of EmpatheticDialogues")
     for path, split in with_splits(chosen):
         tally.used(path)
         if path.suffix == ".parquet":
@@ -59,7 +59,9 @@ def _from_csv(path: Path, tally: Tally) -> Iterator[tuple[str, list[list[str]]]]
     rows = lines(path)
     header = next(rows, ("", ""))[1].split(",")
     if header[: len(COLUMNS)] != COLUMNS:
-        raise ValueError(f"{path} does not begin with {','.join(COLUMNS)}: it is none of the set")
+        raise ValueError(
+            f"{path} does not begin with {','.join(COLUMNS)}: it is not part of EmpatheticDialogues"
+        )
     talks: dict[str, list[list[str]]] = {}
     first: dict[str, str] = {}
     for where, line in rows:

@@ -1,4 +1,4 @@
-"""Sets of questions and replies that share one way in: Dolly, OpenAssistant, ShareGPT, Alpaca."""
+"""Questions and replies that are read in one way: Dolly, OpenAssistant, ShareGPT, Alpaca."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def sharegpt(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
                 continue
             content = unescaped(message["content"])
             if content != message["content"]:
-                tally.change("turns freed of Markdown escapes")
+                tally.change("turns without their Markdown escapes")
             if message["role"] == "assistant" and not any(m["role"] == "user" for m in messages):
                 skip("reply to a question of another part")  # long chats were cut into several
                 continue

@@ -1,11 +1,11 @@
-"""Where public datasets come from: their places in order of trust, licences, papers, sizes.
+"""Where public datasets come from: their places most trusted first; licences, papers, sizes.
 
     folder = raw("cornell", options, tally)  # --input, or the download from what works first
     with opened(folder) as files:  # every file in it; archives are unpacked for as long
         ...
 
 Downloads are kept under <out_dir>/raw/<dataset>/ and never fetched twice. The table only points
-at data: none of it is ours to hand on.
+at data: none of it is ours to distribute.
 """
 
 from __future__ import annotations
@@ -297,8 +297,8 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
             tally.sources.append(f"downloaded from {origin.where}")
             return folder
     raise ValueError(
-        f"{facts.title} could not be downloaded; tried {'; '.join(answers)}. Run it again to go "
-        "on where it stopped, give a copy with --input PATH, or prepare generated chats, which "
+        f"{facts.title} could not be downloaded; tried {'; '.join(answers)}. Run it again to "
+        "resume, give a copy with --input PATH, or prepare generated chats, which "
         "need no download: python data/prepare-chitchat.py"
     )
 
@@ -341,14 +341,14 @@ def _from_hub(origin: Origin, folder: Path) -> None:
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     files = _plain_files(folder)
     if not files:
-        raise ValueError("it holds none of the files that are looked for")
+        raise ValueError("it has none of the expected files")
     for path in files:
         _check(path)
     write_text(folder / WHOLE, "\n".join(str(path.relative_to(folder)) for path in files))
 
 
 def _check(path: Path) -> None:
-    """Whether the file begins as its name says; if not it goes, or it would be found again."""
+    """Check that the file begins as its name says; else delete it, or it would be found again."""
     with open(path, "rb") as file:
         head = file.read(64).lstrip()
     if path.name.endswith(ARCHIVES):
@@ -364,13 +364,13 @@ def _check(path: Path) -> None:
         fine = bool(head) and not head.lower().startswith((b"<!doctype", b"<html", b"<?xml"))
     if not fine:
         path.unlink()
-        raise ValueError(f"{path.name} is damaged, or some other page in its place")
+        raise ValueError(f"{path.name} is damaged, or another page was served in its place")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[list[Path]]:
     """Every file of a file, a folder or an archive, sorted. Archives are unpacked, also those
-    within, and what was unpacked goes at the end; hidden files are left out."""
+    within, and removed again at the end; hidden files are left out."""
     with tempfile.TemporaryDirectory() as temporary:
         try:
             yield sorted(_opened(path, Path(temporary)))

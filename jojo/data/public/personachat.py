@@ -2,7 +2,7 @@
 
 Zhang et al. 2018, https://arxiv.org/abs/1801.07243. Reads ParlAI's text files (with and without
 candidates) alone or in their archive, and the releases of the hub as parquet or JSON. All were
-lower-cased and cut into words: both are undone. The persona is the system message.
+lower-cased and cut into words; both are undone. The persona is the system message.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def documents(options: PrepareOptions, tally: Tally) -> Iterator[tuple[str | Non
 
 
 def read(path: Path, tally: Tally) -> Iterator[list[str]]:
-    """The stories of a file, a block at a time. Notes the file's hash if it is read up."""
+    """The stories of a file, a block at a time. Notes the file's hash if it is read to the end."""
     from tqdm import tqdm
 
     digest, rest, at = hashlib.sha256(), b"", 0

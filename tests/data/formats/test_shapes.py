@@ -136,7 +136,7 @@ def test_fine_tuning_files_with_tools_images_and_weights():
         *("user: Rain?", "assistant: Yes.", "user: Thanks", "assistant: Gladly."),
     )
     assert skipped == {
-        "part that is no text": 1,
+        "part that is not text": 1,
         "call of a tool": 1,
         "turn of a tool": 1,
         "turn of weight 0": 1,

@@ -177,7 +177,7 @@ def test_documents_have_no_turns() -> None:
 
 def test_line_templates_and_nothing_at_all() -> None:
     assert examine(casual(20), "person").figures["turns"]["mean"] == 4
-    assert examine([], "chatml").verdict.endswith("mind: tiny, repetitive")
+    assert examine([], "chatml").verdict.endswith("warnings: tiny, repetitive")
 
 
 def test_facts_are_plain_json(clean) -> None:

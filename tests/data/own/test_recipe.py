@@ -476,12 +476,12 @@ def test_bad_files_among_good_ones_are_named(put, prepared, tmp_path) -> None:
         "a file that is a PDF": "mixed/letter.pdf",
         "a file that is an image": "mixed/me.jpg",
         "a file that is an HTML page": "mixed/page",
-        "a file that is in no known format": "mixed/noise",
+        "a file that is in an unknown format": "mixed/noise",
         "a file that is an Office document or an e-book": "mixed/report.docx",
         "a file that would write outside its folder ('../x'): not unpacked": "mixed/out.zip",
         TOO_BIG: "mixed/bomb.zip",
         TOO_DEEP: "mixed/deep.zip/1.zip/2.zip/3.zip",
-        "a file that is no plain file": "mixed/pipe",
+        "a file that is not a regular file": "mixed/pipe",
         "plain text beside conversations": "mixed/notes.txt",
     }
     damaged = {reasons.pop(r) for r in list(reasons) if r.startswith("a file that is damaged")}
@@ -559,7 +559,7 @@ def test_what_is_left_out_of_chatgpts_export_is_counted(put, prepared) -> None:
         "hidden message": 12,
         "call of a tool": 12,
         "turn of a tool": 12,
-        "part that is no text": 12 + 6,
+        "part that is not text": 12 + 6,
         "mark of a source": 6,
     }
     assert manifest.notes["first"]["mark of a source"] == "export.zip/conversations.json, record 1"

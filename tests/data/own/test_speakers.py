@@ -56,7 +56,7 @@ def test_whose_messages_are_outgoing_is_speaker1(tmp_path: Path) -> None:
     ]
     assert manifest["template"] == "speaker"
     assert (manifest["records_in"], manifest["dropped"]) == (2, {})
-    assert manifest["notes"]["skipped"] == {"nobody answers it": 2}
+    assert manifest["notes"]["skipped"] == {"a last message without a reply": 2}
     assert any(s.startswith("i.json sha256:") for s in manifest["sources"])
 
 
@@ -193,7 +193,7 @@ def test_the_real_interviews(realdata: Path, tmp_path: Path) -> None:
     train, val, manifest = written(tmp_path)
     assert manifest["records_in"] == 12  # three interviews of 52, 243 and 108 turns
     assert manifest["dropped"] == {}
-    assert manifest["notes"]["skipped"] == {"nobody answers it": 1}
+    assert manifest["notes"]["skipped"] == {"a last message without a reply": 1}
     assert manifest["conversations"] == {"train": 11, "val": 1}
     assert manifest["tokens"] == {"train": 22248, "val": 2388}
     text = train + val

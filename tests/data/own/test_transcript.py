@@ -49,8 +49,8 @@ PIZZA = chat(
 def test_turns_of_one_side_are_merged_and_the_opening_stays() -> None:
     found, tally = spoken(PIZZA, me="Anna")
     assert found == [["a: pizza?", "u: yes\nwith olives", "a: ordered"]]
-    assert tally.skipped == {"nobody answers it": 1}
-    assert tally.first == {"nobody answers it": "chat.txt, line 5"}
+    assert tally.skipped == {"a last message without a reply": 1}
+    assert tally.first == {"a last message without a reply": "chat.txt, line 5"}
 
 
 def test_the_other_one_is_the_assistant() -> None:
@@ -92,7 +92,7 @@ def test_a_chat_without_a_pause_is_cut_where_the_user_begins() -> None:
     found, tally = spoken(lines, me="Bob")
     assert [len(c) for c in found] == [40, 40, 4]
     assert [c[0] for c in found] == ["u: 0", "u: 40", "u: 80"]
-    assert tally.skipped == {"nobody answers it": 1}
+    assert tally.skipped == {"a last message without a reply": 1}
     assert [len(c) for c in spoken(lines[1:], me="Bob")[0]] == [41, 40, 2]
 
 
@@ -235,7 +235,7 @@ def test_every_message_is_used_skipped_or_dropped(drawn) -> None:
     found = list(to_conversations(lines, ExportOptions(me="A"), tally))
     used = [text for c in found for m in c.messages for text in m["content"].split("\n")]
     assert len(set(used)) == len(used)
-    left = len(lines) - len(used) - tally.skipped["nobody answers it"]
+    left = len(lines) - len(used) - tally.skipped["a last message without a reply"]
     assert left >= tally.records_in - len(found) == tally.dropped.total() >= 1
     for c in found:
         roles = [m["role"] for m in c.messages]

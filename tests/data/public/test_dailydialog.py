@@ -59,7 +59,7 @@ WANTED = [
     ["Bye.", "Good-bye."],
 ]
 DROPPED = {
-    "stands in two official splits": 1,
+    "in two official splits": 1,
     "fewer than two utterances": 1,
     "an empty utterance": 1,
 }

@@ -76,9 +76,8 @@ def conversations(options: DictionaryOptions, tally: Tally) -> Iterator[Conversa
             break
         pairs = dictionary.pairs(word, senses, options.seed)
         if not pairs:
-            tally.read()
             reason = "no definition worth telling" if senses else "not in the dictionary"
-            tally.drop(reason, where=f"the word {word!r}")
+            tally.reject(reason, f"the word {word!r}")
         asked += [(word, *pair) for pair in tally.records(pairs)]
     several = len({word for word, *_ in asked}) > 1
     groups = [word if several else question for word, question, _ in asked]

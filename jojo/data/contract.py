@@ -107,6 +107,11 @@ class Tally:
         """Count records that are left out; `where`: file and line of the (first) record."""
         self._leave_out(self.dropped, reason, n, where)
 
+    def reject(self, reason: str, where: str) -> None:
+        """Count one more record, which cannot be read."""
+        self.read()
+        self.drop(reason, where=where)
+
     def skip(self, reason: str, n: int = 1, where: str | None = None) -> None:
         """Count parts that are left out of records."""
         self._leave_out(self.skipped, reason, n, where)

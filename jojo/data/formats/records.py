@@ -137,7 +137,7 @@ def _json_lines(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, obj
         number += 1
         where = f"{path.name}, line {number}"
         if len(line) == RECORD_MIB << 20 and not line.endswith("\n"):
-            _drop(tally, _reason(_TooLong()), where)
+            tally.reject(_reason(_TooLong()), where)
             while (line := text.readline(BLOCK)) and not line.endswith("\n"):
                 pass
         elif line.strip():
@@ -145,7 +145,7 @@ def _json_lines(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, obj
                 value = DECODER.decode(line.strip())
                 _check_unicode(line, value)
             except (ValueError, RecursionError) as error:
-                _drop(tally, _reason(error), where)
+                tally.reject(_reason(error), where)
             else:
                 yield where, value
 
@@ -164,11 +164,11 @@ def _json_values(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, ob
         try:
             value = window.take()
         except Unusable as error:
-            _drop(tally, str(error), where)
+            tally.reject(str(error), where)
         except (ValueError, RecursionError) as error:
             if number == 1 and isinstance(error, _TooLong):
                 raise ValueError(f"{path} {error}") from None
-            _drop(tally, _reason(error), where)
+            tally.reject(_reason(error), where)
             window.skip_record()
         else:
             records = None if in_array else _inner_records(value)
@@ -273,11 +273,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _TooLong):
         return f"a record over {RECORD_MIB} MiB"
     return str(error) if isinstance(error, Unusable) else MALFORMED
-
-
-def _drop(tally: Tally, reason: str, where: str) -> None:
-    tally.read()
-    tally.drop(reason, where=where)
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, object]]:

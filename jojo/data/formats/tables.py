@@ -52,12 +52,10 @@ def read_table(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, dict
             line = lines.put_back_all_but_one()
             cells = line.rstrip("\r\n").split(delimiter)
             if len(cells) != len(names):
-                tally.read()
-                tally.drop("malformed row", where=where)
+                tally.reject("malformed row", where)
                 continue
         if any(c.strip() for c in cells[len(names) :]):
-            tally.read()
-            tally.drop("more cells than the header", where=where)
+            tally.reject("more cells than the header", where)
         elif any(c.strip() for c in cells):
             yield where, dict(zip(names, cells, strict=False))
 

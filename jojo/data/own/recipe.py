@@ -134,8 +134,7 @@ def _first_of_each(found: Iterator[Conversation], tally: Tally) -> Iterator[Conv
 
 def _drop_file(reason: str, name: str, tally: Tally) -> None:
     if not tally.is_full:
-        tally.read()
-        tally.drop(reason, where=name)
+        tally.reject(reason, name)
 
 
 class _Reader:

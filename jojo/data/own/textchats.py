@@ -72,7 +72,7 @@ def is_chatml(text: str) -> bool:
 
 
 def labels(text: str) -> dict[str, str] | None:
-    """The two labels that the lines of a dialogue begin with, as {label: role}; None for other text.
+    """The two labels that the lines of a dialogue begin with, as {label: role}; None: no dialogue.
 
     The text begins with one, and the first of the opposite side is the other; what else looks like
     a label is something said.

@@ -27,7 +27,7 @@ EXACT_WORDS = 4_000_000  # searched exactly: about 10 s and 0.7 GB; a book shelf
 # which is 0.999 for the 0.67 that two copies of one length have at least.
 BANDS, ROWS, SEED = 32, 4, 1
 # Of those with a band in common each is compared with the first 16 that stay. Where more than 256
-# have it, it is the phrase of a template and tells little: there with the first one.
+# have it, it is a template phrase that says little: then only with the first one.
 BUCKET, LARGE_BUCKET = 16, 256
 CHUNK = 2_000  # conversations signed at once
 REMEMBERED = 50_000  # sets of runs
@@ -175,7 +175,7 @@ class _RunHashes:
         for k in range(RUN):
             hashes = _mixed(hashes ^ np.roll(word, -k))
         inside = np.ones(len(words), dtype=bool)
-        for k in range(1, RUN):  # a run that goes on into the next text is none
+        for k in range(1, RUN):  # a run must not cross into the next text
             inside[np.array(ends) - k] = False
         return hashes[inside], np.array(ends) - (RUN - 1) * np.arange(1, len(ends) + 1)
 
@@ -276,7 +276,7 @@ class Seen:
         self._sorted: list[np.ndarray] = []  # each more than twice as long as the next
 
     def add(self, keys: np.ndarray) -> np.ndarray:
-        """Add `keys` (uint64); returns where a key stands for the first time (bool)."""
+        """Add `keys` (uint64); returns which keys are new (bool)."""
         new = np.zeros(len(keys), dtype=bool)
         new[np.unique(keys, return_index=True)[1]] = True
         for known in self._sorted:

@@ -14,7 +14,7 @@ Validation is that of all sets, each conversation once and unweighted; a trainin
 that is also in it, word for word, is dropped. A set that holds nothing out contributes none; if no
 set holds anything out, validation is a copy of training.
 
-Documents may stand among ChatML conversations: a mixture of both is ChatML, in which they are raw
+Documents may be mixed with ChatML conversations: a mixture of both is ChatML, in which they are raw
 text without turns, ended by <|endoftext|>. `--loss_on assistant` learns nothing of them.
 """
 
@@ -158,7 +158,7 @@ def _source(dataset: Dataset, split: str) -> Source:
 
 
 def _drop_known(sources: Sequence[Source]) -> int:
-    """Keep of conversations that stand several times in `sources` the first; how many went."""
+    """Keep the first of conversations that occur several times in `sources`; how many went."""
     keys = _keys(sources)
     first = np.zeros(len(keys), dtype=bool)
     first[np.unique(keys, return_index=True)[1]] = True

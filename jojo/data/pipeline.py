@@ -142,7 +142,7 @@ def _without_near_copies(
         tally.drop(f"{how}, across train and val" if both else how, where=where)
     kept = [c for i, c in enumerate(chosen) if i not in copy_of]
     if len(kept) < options.few:
-        options.val_fraction = 0.0  # which the manifest tells
+        options.val_fraction = 0.0  # as the manifest then says
         for conversation in kept:
             conversation.split = "train"
     yield from _batches(_with_validation(kept, options, tally))

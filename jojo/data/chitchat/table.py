@@ -4,7 +4,7 @@
     table.intents["greet"].user, .held_out, .reply
 
 A phrasing is one line of the table. A share of them is held out for validation: such a line, with
-all its alternatives, is never in training, and its words are: each stands in several training
+all its alternatives, is never in training, but its words are: each occurs in several training
 lines of its own intent, or in many other intents.
 """
 
@@ -23,8 +23,8 @@ from jojo.files import ROOT
 TABLE = ROOT / "data" / "chitchat.toml"
 HELD_OUT_SHARE = 0.15  # of the lines of every intent
 KEPT_LINES = 3  # the first lines of an intent are its plainest: never held out
-COVER = 2  # training lines of the intent in which each word of a held-out line stands, or else
-COMMON = 12  # intents in which it stands
+COVER = 2  # training lines of the intent in which each word of a held-out line must occur, or else
+COMMON = 12  # intents in which it must occur
 KINDS = ("question", "statement")
 ENDS = ("close", "alone")  # groups that @any leaves out
 INNERMOST = re.compile(r"\[([^\[\]]*)\]")

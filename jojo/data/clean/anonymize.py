@@ -24,7 +24,7 @@ STAND_INS = (
     *("Riley", "Avery", "Quinn", "Rowan", "Emery", "Skyler", "Dakota", "Reese", "Finley", "Sasha"),
     *("Harper", "Parker", "Hayden", "Logan", "Micah", "Noel", "Remy", "Toni", "Andrea", "Nicola"),
 )
-# Names that are ordinary words in small letters; in a longer name they stand for nobody alone.
+# Names that are ordinary words in small letters; alone they identify nobody in a longer name.
 ORDINARY_WORDS = """
 amber angel april art august autumn bill brook chase chat christian dad daisy dawn dean dick doc
 drew dr earl eve faith frank game gene grace grant group guy harmony heather home hope house

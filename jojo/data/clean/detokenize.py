@@ -47,7 +47,7 @@ _KEEP = re.compile(
     rf"|\b[\w-]+\.(?:{_FILES})\b",
     re.IGNORECASE,
 )
-_KEPT = "\ue000"  # stands for one of them; a private character that no text has
+_KEPT = "\ue000"  # replaces one of them; a private character that no text has
 
 
 def _joined(match: re.Match[str]) -> str:

@@ -121,7 +121,7 @@ def _rule(phrase: str, uses: list[str], where: str, name: str) -> Rule:
 
 
 def _spoken_and_written(words: list[str]) -> tuple[str, list[str]]:
-    """A pattern for the words, short or long, and those of them that stand there in any case."""
+    """A pattern for the words, short or long, and those of them that are there in either form."""
     parts, sure, i = [], [], 0
     while i < len(words):
         two, one = " ".join(words[i : i + 2]), words[i]

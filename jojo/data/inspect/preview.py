@@ -272,7 +272,7 @@ def _replies(ids: np.ndarray, mask: np.ndarray, how: Template) -> tuple[np.ndarr
 
 
 def _follows(ids: np.ndarray, at: np.ndarray, wanted: list[int]) -> np.ndarray:
-    """Whether `wanted` stands at each of the positions `at`."""
+    """Whether `wanted` is at each of the positions `at`."""
     found = at + len(wanted) <= len(ids)
     for k, token in enumerate(wanted):
         found &= ids[np.minimum(at + k, len(ids) - 1)] == token

@@ -309,7 +309,7 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
 
 
 def _verbatim(keys: list[np.ndarray], read, examples: int) -> dict[str, tuple[dict, int]]:
-    """Marks of conversations whose ids stand in the dataset before, and out of how many."""
+    """Marks of conversations whose ids occur earlier in the dataset, and out of how many."""
     n_train, both = len(keys[0]), np.concatenate(keys)
     first_seen = np.unique(both, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(both)), first_seen)

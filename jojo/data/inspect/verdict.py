@@ -39,7 +39,7 @@ class Sign:
     at: float  # share of the conversations from which it counts as a sign
     name: str
     text: str  # {share} is filled in
-    is_kind: bool = False  # tells what kind of data it is, not a mistake in it
+    is_kind: bool = False  # says what kind of data it is; no mistake in it
 
 
 GOOD = (

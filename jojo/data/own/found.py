@@ -52,7 +52,7 @@ class Fault(NamedTuple):
 @dataclass(slots=True)
 class File:
     path: Path
-    name: str  # as people know it: in which folder or archive it lies
+    name: str  # as people know it, with its folder or archive
     kind: str  # slack (a folder), whatsapp, chatml, dialogue, names, records, texts or text
     size_bytes: int
 

@@ -81,7 +81,7 @@ def _kind_of_records(path: Path) -> str:
 
 
 def _is_table(head: str) -> bool:
-    """Whether records stand below the header, or most lines have as many cells as it: prose that
+    """Whether records follow the header, or most lines have as many cells as it: prose that
     begins with a comma or two is not a table."""
     first, *lines = [line for line in head.split("\n") if line.strip()]
     delimiter = max("\t,;|", key=first.count)

@@ -4,7 +4,7 @@
     usual_template(options.found)  # "speaker" where there are interviews and nothing else
 
 Reads what jojo/data/own/recipe.py reads, but for plain text. <speaker1> is the person to imitate:
-whose messages are outgoing, or who is named; where somebody talks with an assistant, the assistant.
+the author of the outgoing messages, or whoever is named; in chats with an assistant, the assistant.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Turn(NamedTuple):
     role: str
     content: str
     line: int
-    after_blank: bool  # a blank line stands before it
+    after_blank: bool  # a blank line precedes it
 
     def as_message(self) -> dict[str, str]:
         return {"role": self.role, "content": self.content}
@@ -104,7 +104,7 @@ def has_names(text: str) -> bool:
 
 
 def said(stream: IO[str]) -> Iterator[tuple[int, str, str]]:
-    """Line, name and text of what people say; a line without a name goes on with the one before."""
+    """Line, name and text of what people say; a line without a name continues the one before."""
     number, who, text = 0, "", ""
     for at, line in enumerate(stream, start=1):
         if match := NAME.match(line):
@@ -175,7 +175,7 @@ def split_conversations(
 
 
 def parts(stream: IO[str]) -> Iterator[tuple[int, str]]:
-    """What stands between <|endoftext|>, and the line it begins in; nothing empty."""
+    """The texts between <|endoftext|>, unless empty, and the lines they begin in."""
     rest, line = "", 1
     while block := stream.read(BLOCK):
         *whole, rest = (rest + block).split(END)

@@ -5,7 +5,7 @@
 
 Each room is sorted by time and cut where nobody writes for longer than --gap, and every 40 turns;
 messages of one side in a row become one turn. In a group the others are one user, without their
-names: whoever chats with the model later writes without a name, too. A conversation that the
+names: whoever chats with the model later writes without a name too. A conversation that the
 assistant opens keeps that opening, because the answer to it means nothing without it; a last turn
 of the user, which nobody answered, is left out.
 """
@@ -34,12 +34,12 @@ MOST_TURNS = 40  # fills a context; a chat without a pause must not be all of a 
 class ChatLine:
     """One message of an export."""
 
-    time: float | None  # seconds since 1970; None: it stays where it stands
+    time: float | None  # seconds since 1970; None: it keeps its place
     author: str
     text: str
-    where: str  # "export, message 12": what stands before the last comma names the export
+    where: str  # "export, message 12": the part before the last comma names the export
     room: str = ""  # a channel, a thread, a chat
-    me: bool | None = None  # whether the export's owner wrote it, where the export tells
+    me: bool | None = None  # whether the export's owner wrote it, if the export says so
     also: tuple[str, ...] = ()  # other names of the author
 
 

@@ -26,7 +26,7 @@ FACTS = origins.PUBLIC_DATASETS["cornell"]
 SEPARATOR = "+++$+++"
 CONVERSATIONS, LINES = "movie_conversations.txt", "movie_lines.txt"
 TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-LOST = "\ufffd"  # stands for what could not be decoded when the file was made
+LOST = "\ufffd"  # in place of what could not be decoded when the file was made
 
 
 class ScriptLine(NamedTuple):

@@ -109,5 +109,5 @@ def _from_records(path: Path, tally: Tally) -> Iterator[tuple[str, list[str]]]:
         turns = record[column] if isinstance(record[column], list) else []
         texts = [turn.get("text") if isinstance(turn, dict) else turn for turn in turns]
         if not texts or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{path.parent / where}: {column!r} holds no list of utterances")
+            raise ValueError(f"{path.parent / where}: {column!r} is not a list of utterances")
         yield where, texts

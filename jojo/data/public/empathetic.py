@@ -1,7 +1,7 @@
 """EmpatheticDialogues: 24,850 talks in which one tells what happened and the other empathizes.
 
 Rashkin et al. 2019, https://arxiv.org/abs/1811.00207. Reads the CSV files, alone or in their
-archive, and the parquet of the hub. Who tells is the user, who listens the assistant.
+archive, and the parquet of the hub. The one who tells is the user, the listener the assistant.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
 
 def _from_csv(path: Path, tally: Tally) -> Iterator[tuple[str, list[list[str]]]]:
     """The rows of each conversation. Commas in text are `_comma_`, quotes are only text, and some
-    rows have cells beyond the header's: so this is no CSV of the usual kind."""
+    rows have cells beyond the header's: so this is not the usual kind of CSV."""
     rows = lines(path)
     header = next(rows, ("", ""))[1].split(",")
     if header[: len(COLUMNS)] != COLUMNS:

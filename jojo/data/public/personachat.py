@@ -63,7 +63,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
 
 
 def _from_text(path: Path, split: str | None) -> Iterator[Raw]:
-    """`1 your persona: ...` opens a dialogue, `5 what they say<TAB>reply` goes on with it."""
+    """`1 your persona: ...` opens a dialogue, `5 what they say<TAB>reply` continues it."""
     start, persona, texts = None, [], []
     for where, line in lines(path):
         match = LINE.fullmatch(line)

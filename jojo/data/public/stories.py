@@ -57,7 +57,7 @@ def read(path: Path, tally: Tally) -> Iterator[list[str]]:
 
 
 def _stories(data: bytes, path: Path, at: int, tally: Tally) -> list[str]:
-    """The stories in `data`, which stands at byte `at` of the file."""
+    """The stories in `data`, which begins at byte `at` of the file."""
     stories = tally.batch(data.split(END))
     try:
         stories = [story.strip().decode() for story in stories]
@@ -75,8 +75,8 @@ def _no_utf8(data: bytes, path: Path, at: int) -> ValueError:
         data.decode()
     except UnicodeDecodeError as error:
         where = f"{path}, byte {at + error.start:,}"
-        return ValueError(f"{where}: no valid UTF-8 ({error.reason})")
-    raise AssertionError("its parts are no valid UTF-8, but the whole is")
+        return ValueError(f"{where}: not valid UTF-8 ({error.reason})")
+    raise AssertionError("its parts are not valid UTF-8, but the whole is")
 
 
 def _files(options: PrepareOptions, tally: Tally) -> list[tuple[str | None, Path]]:

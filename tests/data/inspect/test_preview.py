@@ -271,11 +271,13 @@ def test_the_command_shows_writes_and_fails(written, tmp_path):
     page = tmp_path / "bad.html"
     done = command("bad", *home, "--html", page)
     assert done.returncode == 1
-    assert [x for x in done.stderr.splitlines() if x.startswith("error:")] == [
-        "error: bad: 1 of 3 replies of the assistant do not end in <|im_end|> that is trained, so "
-        "the model would not learn to stop there; first: train conversation 1, 'assistant Hello "
-        "you.'; prepare it again"
-    ]
+    (error,) = [x for x in done.stderr.splitlines() if x.startswith("error:")]
+    for fact in (
+        "bad: 1 of 3 replies",
+        "<|im_end|>",
+        "train conversation 1, 'assistant Hello you.'",
+    ):
+        assert fact in error
     assert 'class="problem"' in page.read_text(encoding="utf-8")
 
     for flags in (("--n", 0), ("--start", -1), ("--seed", 1, "--start", 1), ("--block_size", 0)):

@@ -114,8 +114,8 @@ def test_the_list_knows_what_is_prepared_damaged_or_something_else(folder, tiny_
     assert (rows["mine"].prepared, rows["mine"].recipe) == (True, None)
     assert rows["mine"].what == "from made up"
     assert rows["mine"].tokens == open_dataset("mine", data).manifest.tokens
-    assert "torn-train.bin is missing or not whole" in rows["torn"].error
-    assert "none.json is no manifest" in rows["none"].error
+    assert "torn-train.bin is missing or incomplete" in rows["torn"].error
+    assert "none.json is not a manifest" in rows["none"].error
     assert not {"quality", "list"} & set(rows)
     table = recipes.as_table(list(rows.values()))
     assert f"{sum(rows['mine'].tokens.values()):,}" in table
@@ -179,7 +179,7 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
         ("--dataset mine,chitchat --name chat", 2, "would overwrite that dataset"),
         ("--dataset mine,chitchat --name a/b", 2, "must be a plain file name"),
         ("--dataset mine,chitchat --max_repeats 0", 2, "must be 1 or more"),
-        ("--dataset mine,chitchat --name lines", 1, "lines is a dataset and no mixture"),
+        ("--dataset mine,chitchat --name lines", 1, "lines is a dataset, not a mixture"),
         ("--dataset mine,chitcaht", 1, "unknown dataset 'chitcaht': did you mean chitchat?"),
         ("--dataset lines,story", 1, "lines is person, story is text"),
         ("--dataset mine,lines", 1, "mine is chatml, lines is person"),

@@ -538,7 +538,7 @@ def test_bad_records_among_good_ones(put, prepared) -> None:
     assert {reason: (n, first[reason]) for reason, n in manifest.dropped.items()} == {
         "malformed JSON": (1, "chats.jsonl, line 7"),
         "plain text beside conversations": (1, "chats.jsonl, line 8"),
-        "no object but a number": (1, "chats.jsonl, line 9"),
+        "not an object but a number": (1, "chats.jsonl, line 9"),
         "no assistant turn": (2, "chats.jsonl, line 10"),
         "no user turn": (1, "chats.jsonl, line 11"),
         "no user turn with a reply": (1, "chats.jsonl, line 12"),

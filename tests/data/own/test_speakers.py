@@ -128,7 +128,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         ),
         (("--data_path", tmp_path / "none.json"), 1, "none.json does not exist"),
         (("--data_path", tmp_path / "bad.json"), 1, "malformed JSON (first: bad.json, record 1)"),
-        (("--data_path", text), 1, "tale.txt is plain text, in which nobody speaks"),
+        (("--data_path", text), 1, "tale.txt is plain text without speakers"),
         (("--data_path", records, "--as", "Bob"), 1, "--as 'Bob' names nobody"),
         (("--data_path", path, "--gap", "long"), 1, "--gap 'long' is no time"),
         (("--data_path", path, "--me", "Bob"), 2, "--me"),

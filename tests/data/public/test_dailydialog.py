@@ -129,8 +129,8 @@ def test_parlai_json_lines(tmp_path: Path) -> None:
         ),
         ("train.parquet", b"PAR1", "parquet"),
         ("train.json", b'{"a": 1}\n', "record 1 has a, but no 'dialog'"),
-        ("train.json", b'{"dialogue": [{"a": 1}]}\n', "'dialogue' holds no list of utterances"),
-        ("notes.docx", b"", "no form of DailyDialog"),
+        ("train.json", b'{"dialogue": [{"a": 1}]}\n', "'dialogue' is not a list of utterances"),
+        ("notes.docx", b"", "no known form of DailyDialog"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
@@ -143,11 +143,13 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) ->
 def test_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         spoken(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"no files are no form of DailyDialog: give train\.zip"):
+    with pytest.raises(
+        ValueError, match=r"no files are no known form of DailyDialog: give train\.zip"
+    ):
         spoken(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.md", "hello")
-    with pytest.raises(ValueError, match=r"other\.zip/readme\.md is no form"):
+    with pytest.raises(ValueError, match=r"other\.zip/readme\.md is no known form"):
         spoken(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../dialogues_train.txt", TRAIN)

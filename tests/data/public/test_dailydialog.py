@@ -125,7 +125,7 @@ def test_parlai_json_lines(tmp_path: Path) -> None:
         (
             "dialogues_train.txt",
             b"ok __eou__ ok __eou__\n\xff\xfe __eou__\n",
-            "line 2: no valid UTF",
+            "line 2: not valid UTF",
         ),
         ("train.parquet", b"PAR1", "parquet"),
         ("train.json", b'{"a": 1}\n', "record 1 has a, but no 'dialog'"),
@@ -143,9 +143,7 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) ->
 def test_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         spoken(tmp_path / "nowhere")
-    with pytest.raises(
-        ValueError, match=r"no files are no known form of DailyDialog: give train\.zip"
-    ):
+    with pytest.raises(ValueError, match=r"no files are no known form of DailyDialog"):
         spoken(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.md", "hello")

@@ -165,8 +165,8 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        ("--dataset mine", 2, "a mixture takes two sets or more"),
-        ("--dataset ,", 2, "a mixture takes two sets or more"),
+        ("--dataset mine", 2, "a mixture takes two or more sets"),
+        ("--dataset ,", 2, "a mixture takes two or more sets"),
         ("--weights 3,1", 2, "--weights of what?"),
         ("--dataset mine,mine", 2, "names mine twice"),
         ("--dataset mine,chitchat --weights 1", 2, "gives 1 numbers for 2 sets"),

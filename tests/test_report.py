@@ -45,7 +45,7 @@ def test_report_in_words(dataset) -> None:
     assert (
         "      val 6: «Who are you, number 3 of 9 and 21? / I'm 3.» is like train 3" in done.stdout
     )
-    assert "  duplicates: 4.8% stand there more than once" in done.stdout
+    assert "  duplicates: 4.8% occur more than once" in done.stdout
 
 
 def test_report_as_json(dataset) -> None:

@@ -25,9 +25,9 @@ USUAL_BASE = "gpt2"  # what chats in datasets/ are learned on
 def main() -> int:
     config = with_datasets(parse(TrainConfig, None, __doc__))
     if config.data_path:
-        from jojo.data.own.recipe import check_name
+        from jojo.data.own.recipe import check_own_name
 
-        check_name(config.data_name, config.data_dir)
+        check_own_name(config.data_name, config.data_dir)
     else:
         for name in ("me", "template"):
             if getattr(config, name):
@@ -52,17 +52,17 @@ def main() -> int:
 
 def with_datasets(config: TrainConfig) -> TrainConfig:
     """Where no data is named: with the only JSON of datasets/, if there is one."""
-    from jojo.data.own.speakers import DATASETS, jsons
+    from jojo.data.own.speakers import DATASETS_FOLDER, jsons
 
-    found = jsons(DATASETS) if config.dataset is None and not config.data_path else []
+    found = jsons(DATASETS_FOLDER) if config.dataset is None and not config.data_path else []
     if not found:
         return config
     if len(found) > 1:
         from jojo.data.own.found import shown
 
         raise ValueError(
-            f"{DATASETS} holds {len(found)} JSON files ({shown([p.name for p in found])}): name "
-            f"one with --data_path, or a prepared dataset, e.g. --dataset {DEFAULT_DATASET}"
+            f"{DATASETS_FOLDER} holds {len(found)} JSON files ({shown([p.name for p in found])}): "
+            f"name one with --data_path, or a prepared dataset, e.g. --dataset {DEFAULT_DATASET}"
         )
     base = config.init_from or (None if config.new_shape else USUAL_BASE)
     config = replace(config, data_path=(found[0],), init_from=base)
@@ -77,12 +77,12 @@ def with_datasets(config: TrainConfig) -> TrainConfig:
 def check_default(data_dir: Path) -> None:
     """ValueError where no data is named and what is usual is not prepared."""
     from jojo.data.bins import manifest_path, recipe_command
-    from jojo.data.own.speakers import DATASETS
+    from jojo.data.own.speakers import DATASETS_FOLDER
 
     if not manifest_path(DEFAULT_DATASET, data_dir).exists():
         raise ValueError(
             f"dataset {DEFAULT_DATASET!r} is not in {data_dir}: {recipe_command(DEFAULT_DATASET)}, "
-            f"or put one JSON of chats into {DATASETS}, or name your own with --data_path"
+            f"or put one JSON of chats into {DATASETS_FOLDER}, or name your own with --data_path"
         )
 
 
@@ -95,7 +95,7 @@ def prepare_own(config: TrainConfig, resumes: bool) -> None:
     mine = {"paths": config.data_path, "me": config.me, "name": name}
     options = recipe.FileOptions(**mine, seed=config.seed, out_dir=config.data_dir)
     with options.found as found:
-        usual = speakers.template_of(found)
+        usual = speakers.usual_template(found)
         if usual == "text" and config.template:
             raise ValueError(
                 f"--template {config.template} is for chats, {found} is plain text: leave it out"

@@ -11,13 +11,13 @@ Writes data/alpaca-train.bin, -val.bin (and the same as .txt) and data/alpaca.js
 from jojo.data.contract import Recipe
 from jojo.data.prepare import main
 from jojo.data.public import instructions
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 
 RECIPE = Recipe(
     name="alpaca",
     template="chatml",
-    licence=DATASETS["alpaca"].licence,
-    sources=DATASETS["alpaca"].where,
+    licence=PUBLIC_DATASETS["alpaca"].licence,
+    sources=PUBLIC_DATASETS["alpaca"].where,
     conversations=instructions.alpaca,
 )
 

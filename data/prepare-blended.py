@@ -14,8 +14,8 @@ from jojo.data.public import blended
 RECIPE = Recipe(
     name="blended",
     template="chatml",
-    licence=blended.ORIGIN.licence,
-    sources=blended.ORIGIN.where,
+    licence=blended.FACTS.licence,
+    sources=blended.FACTS.where,
     conversations=blended.conversations,
 )
 

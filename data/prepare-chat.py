@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jojo.data.clean.refine import refine
+from jojo.data.clean.rules import reword_replies
 from jojo.data.contract import PrepareOptions, Recipe, Tally
 from jojo.data.prepare import main
 from jojo.data.public import dailydialog
@@ -28,20 +29,15 @@ class ChatOptions(PrepareOptions):
 
 
 def conversations(options: ChatOptions, tally: Tally) -> Iterator:
-    for conversation in dailydialog.conversations(options, tally):
-        for message in conversation.messages:
-            if options.refine and message["role"] == "assistant":
-                message["content"], changed_by = refine(message["content"])
-                for name in changed_by:
-                    tally.change(name)
-        yield conversation
+    found = dailydialog.conversations(options, tally)
+    return reword_replies(found, refine, tally) if options.refine else found
 
 
 RECIPE = Recipe(
     name="chat",
     template="chatml",
-    licence=dailydialog.ORIGIN.licence,
-    sources=dailydialog.ORIGIN.where,
+    licence=dailydialog.FACTS.licence,
+    sources=dailydialog.FACTS.where,
     conversations=conversations,
     example_prompt=EXAMPLE,
     options=ChatOptions,

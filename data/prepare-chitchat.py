@@ -46,8 +46,8 @@ def conversations(options: ChitchatOptions, tally: Tally) -> Iterator[Conversati
     if options.source != "byu":
         path = options.input if suffix == ".toml" else table.TABLE
         tally.used(path)
-        rows = table.load(path)
-        made = talk.generate(options.conversations, options.seed, options.val_fraction, rows)
+        rows = table.load_table(path)
+        made = talk.generate_chats(options.conversations, options.seed, options.val_fraction, rows)
         yield from tally.records(made)
     if options.source != "generated":
         path = options.input if suffix == ".json" else byu.installed()

@@ -4,7 +4,7 @@
     python data/prepare-convai2.py --input ~/Downloads/convai2_fix_723.tgz
 
 Zhang et al. 2018, https://arxiv.org/abs/1801.07243. The persona is the system message; capitals
-and spacing are given back. Writes data/convai2-train.bin, -val.bin (and the same as .txt) and
+and spacing are restored. Writes data/convai2-train.bin, -val.bin (and the same as .txt) and
 data/convai2.json.
 """
 
@@ -15,8 +15,8 @@ from jojo.data.public import personachat
 RECIPE = Recipe(
     name="convai2",
     template="chatml",
-    licence=personachat.ORIGIN.licence,
-    sources=personachat.ORIGIN.where,
+    licence=personachat.FACTS.licence,
+    sources=personachat.FACTS.where,
     conversations=personachat.conversations,
     near_duplicates=False,  # each dialogue is there from both sides: near copies by design
 )

@@ -27,8 +27,8 @@ class CornellOptions(PrepareOptions):
 RECIPE = Recipe(
     name="cornell",
     template=lambda options: options.template,
-    licence=cornell.ORIGIN.licence,
-    sources=cornell.ORIGIN.where,
+    licence=cornell.FACTS.licence,
+    sources=cornell.FACTS.where,
     conversations=cornell.conversations,
     options=CornellOptions,
 )

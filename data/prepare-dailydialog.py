@@ -15,8 +15,8 @@ from jojo.data.public import dailydialog
 RECIPE = Recipe(
     name="dailydialog",
     template="person",
-    licence=dailydialog.ORIGIN.licence,
-    sources=dailydialog.ORIGIN.where,
+    licence=dailydialog.FACTS.licence,
+    sources=dailydialog.FACTS.where,
     conversations=dailydialog.conversations,
 )
 

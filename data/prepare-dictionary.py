@@ -7,7 +7,7 @@
 https://dictionaryapi.dev (Wiktionary, CC BY-SA 3.0), https://wordnet.princeton.edu (its own).
 Writes data/dictionary-train.bin, -val.bin (and the same as .txt) and data/dictionary.json. Every
 answer of the API is kept forever in data/raw/dictionary/answers.sqlite, so no word is looked
-up twice: stopped at any moment, the same command goes on. Validation uses other words.
+up twice: stopped at any moment, the same command resumes. Validation uses other words.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class DictionaryOptions(PrepareOptions):
     max_words: Count = 1000
     """How many words to look up."""
     min_word_length: Count = 4
-    """Letters of the shortest word."""
+    """Length of the shortest word, in letters."""
     max_word_length: Count = 12
-    """Letters of the longest word."""
+    """Length of the longest word, in letters."""
     common: bool = True
     """Only words in common use: nothing rare, no names, no plurals or past forms."""
     sleep: Amount = 0.5
@@ -75,9 +75,8 @@ def conversations(options: DictionaryOptions, tally: Tally) -> Iterator[Conversa
             break
         pairs = dictionary.pairs(word, senses, options.seed)
         if not pairs:
-            tally.read()
             reason = "no definition worth telling" if senses else "not in the dictionary"
-            tally.drop(reason, where=f"the word {word!r}")
+            tally.reject(reason, f"the word {word!r}")
         asked += [(word, *pair) for pair in tally.records(pairs)]
     several = len({word for word, *_ in asked}) > 1
     groups = [word if several else question for word, question, _ in asked]

@@ -11,13 +11,13 @@ Writes data/dolly-train.bin, -val.bin (and the same as .txt) and data/dolly.json
 from jojo.data.contract import Recipe
 from jojo.data.prepare import main
 from jojo.data.public import instructions
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 
 RECIPE = Recipe(
     name="dolly",
     template="chatml",
-    licence=DATASETS["dolly"].licence,
-    sources=DATASETS["dolly"].where,
+    licence=PUBLIC_DATASETS["dolly"].licence,
+    sources=PUBLIC_DATASETS["dolly"].where,
     conversations=instructions.dolly,
 )
 

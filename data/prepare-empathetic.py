@@ -15,8 +15,8 @@ from jojo.data.public import empathetic
 RECIPE = Recipe(
     name="empathetic",
     template="chatml",
-    licence=empathetic.ORIGIN.licence,
-    sources=empathetic.ORIGIN.where,
+    licence=empathetic.FACTS.licence,
+    sources=empathetic.FACTS.where,
     conversations=empathetic.conversations,
     options=empathetic.EmpatheticOptions,
 )

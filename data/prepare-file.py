@@ -4,7 +4,7 @@
     python data/prepare-file.py training_data.jsonl --system "You are Tsuki, a playful companion."
     python data/prepare-file.py my-stories/ --name stories
 
-What a file is, its content says and not its name: exports of WhatsApp, Telegram, Discord, Slack;
+The content of a file tells what it is, not its name: exports of WhatsApp, Telegram, Discord, Slack;
 JSON, JSON lines, CSV, TSV and parquet with messages, instructions and replies, questions and
 answers; ChatML and "User: ... / Bot: ..." text. Plain text alone makes a dataset of plain text.
 Writes data/<name>-train.bin, -val.bin (and the same as .txt) and data/<name>.json.

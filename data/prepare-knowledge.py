@@ -8,7 +8,7 @@
 Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, CC BY-SA 4.0.
 Writes data/knowledge-train.bin, -val.bin (and the same as .txt) and data/knowledge.json. Every
 answer of a model is kept at once in data/raw/knowledge.progress.sqlite until the dataset is
-written: stopped at any moment, the same command goes on. Validation uses other articles.
+written: stopped at any moment, the same command resumes. Validation uses other articles.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class KnowledgeOptions(PrepareOptions):
     llm_api_key: str | None = None
     """By default OPENAI_API_KEY. Never written to disk."""
     temperature: Annotated[float, Range(0, 2)] = 0.3
-    """Of the model's answers; 0 gives the likeliest."""
+    """Of the model's answers; 0 gives the most likely one."""
     max_questions: Count | None = None
     """Take at most this many questions, from all articles in turn."""
     reset: bool = False

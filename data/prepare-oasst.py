@@ -12,13 +12,13 @@ Writes data/oasst-train.bin, -val.bin (and the same as .txt) and data/oasst.json
 from jojo.data.contract import Recipe
 from jojo.data.prepare import main
 from jojo.data.public import instructions
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 
 RECIPE = Recipe(
     name="oasst",
     template="chatml",
-    licence=DATASETS["oasst"].licence,
-    sources=DATASETS["oasst"].where,
+    licence=PUBLIC_DATASETS["oasst"].licence,
+    sources=PUBLIC_DATASETS["oasst"].where,
     conversations=instructions.oasst,
     options=instructions.OasstOptions,
 )

@@ -12,13 +12,13 @@ Writes data/sharegpt-train.bin, -val.bin (and the same as .txt) and data/sharegp
 from jojo.data.contract import Recipe
 from jojo.data.prepare import main
 from jojo.data.public import instructions
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 
 RECIPE = Recipe(
     name="sharegpt",
     template="chatml",
-    licence=DATASETS["sharegpt"].licence,
-    sources=DATASETS["sharegpt"].where,
+    licence=PUBLIC_DATASETS["sharegpt"].licence,
+    sources=PUBLIC_DATASETS["sharegpt"].where,
     conversations=instructions.sharegpt,
 )
 

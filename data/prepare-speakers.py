@@ -5,9 +5,9 @@
 
 Reads whatever data/prepare-file.py reads: a JSON list of messages with `outgoing`, exports of
 WhatsApp, Telegram, Discord or Slack, any records with messages; by default the only JSON in
-datasets/. <speaker1> is the person to imitate: whose messages are outgoing, or --as NAME; where
-somebody talks with an assistant, the assistant. Writes data/speakers-train.bin, -val.bin (and the
-same as .txt) and data/speakers.json.
+datasets/. <speaker1> is the person to imitate: the author of the outgoing messages, or --as NAME;
+in chats with an assistant, the assistant. Writes data/speakers-train.bin, -val.bin (and the same
+as .txt) and data/speakers.json.
 """
 
 from jojo.data.own.speakers import RECIPE

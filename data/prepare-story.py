@@ -3,7 +3,7 @@
     python data/prepare-story.py
     python data/prepare-story.py --input ~/Downloads/TinyStories --limit 100000
 
-Eldan and Li 2023, https://arxiv.org/abs/2305.07759, CDLA-Sharing-1.0. Downloads 2.25 GB, goes on
+Eldan and Li 2023, https://arxiv.org/abs/2305.07759, CDLA-Sharing-1.0. Downloads 2.25 GB, resumes
 where it stopped, and keeps the text in data/raw/tinystories/. Writes data/story-train.bin,
 -val.bin and data/story.json. --input takes a file, or a folder with train and valid.
 """
@@ -15,8 +15,8 @@ from jojo.data.public import stories
 RECIPE = Recipe(
     name="story",
     template="text",
-    licence=stories.ORIGIN.licence,
-    sources=stories.ORIGIN.where,
+    licence=stories.FACTS.licence,
+    sources=stories.FACTS.where,
     documents=stories.documents,
     write_text=False,
 )

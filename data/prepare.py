@@ -5,7 +5,7 @@
 
 Without --dataset it prints the list. With it, sets that are not there yet are prepared first, with
 their defaults. --weights are shares of the training tokens; without them every set is used once.
-A set is used whole at least once, and at most --max_repeats times; where both cannot be, the
+A set is used whole at least once, and at most --max_repeats times; if that is impossible, the
 larger sets are cut. Plain text mixes with ChatML: as documents between the conversations. Writes
 data/<name>-train.bin, -val.bin and data/<name>.json.
 """
@@ -37,7 +37,7 @@ class MixOptions(Options):
     name: str = "mix"
     """Name of the mixture."""
     max_repeats: Count = 4
-    """A conversation is used at most so many times."""
+    """Use a conversation at most this many times."""
     seed: Seed = 1337
     """Decides the order, and which conversations are left out or used once more."""
     out_dir: Path = ROOT / "data"
@@ -64,7 +64,7 @@ def show(options: MixOptions) -> int:
         print(recipes.as_json(rows))
         return 0
     width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
-    print(recipes.table(rows, max(80, width)))
+    print(recipes.as_table(rows, max(80, width)))
     if sys.stdout.isatty():
         say("\nprepare one:   python data/prepare-<name>.py")
         say(
@@ -80,7 +80,7 @@ def wanted(options: MixOptions) -> tuple[list[str], list[float] | None]:
     names = [name.strip() for name in options.dataset.split(",") if name.strip()]
     if len(names) < 2:
         raise UsageError(
-            f"--dataset {options.dataset!r}: a mixture takes two sets or more, with commas between"
+            f"--dataset {options.dataset!r}: a mixture takes two or more sets, separated by commas"
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"--dataset names {twice[0]} twice: give it a weight instead")
@@ -109,7 +109,7 @@ def prepare_missing(names: list[str], options: MixOptions) -> None:
     rows = {row.name: row for row in recipes.listing(options.out_dir)}
     old = rows.get(options.name)
     if old and not old.is_mixture:
-        raise ValueError(f"{options.name} is a dataset and no mixture: choose another --name")
+        raise ValueError(f"{options.name} is a dataset, not a mixture: choose another --name")
     for name in names:
         if name not in rows:
             near = difflib.get_close_matches(name, rows, n=1, cutoff=0.5)
@@ -122,9 +122,9 @@ def prepare_missing(names: list[str], options: MixOptions) -> None:
                 f"{name} reads files of yours: run {rows[name].recipe} PATH --name mine, then "
                 "--dataset mine,..."
             )
-    from jojo.data.mixture import template_of
+    from jojo.data.mixture import common_template
 
-    template_of({name: rows[name].template for name in names})
+    common_template({name: rows[name].template for name in names})
     for name in [name for name in names if not rows[name].prepared]:
         from jojo.data.prepare import prepare
 

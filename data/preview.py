@@ -5,9 +5,9 @@
     python data/preview.py mix --windows                  # what a training step reads
     python data/preview.py chat --html chat.html
 
-Tokens that are trained are coloured (in « » where there are no colours); the others are read and
-not learned. All of the dataset is checked, too: it fails where a reply of the assistant does not
-end in a stop token that is trained, for then the model would never learn to stop.
+Tokens that are trained are coloured (in « » where there are no colours); the others are read but
+not learned. The whole dataset is checked too: this fails if a reply of the assistant does not end
+in a stop token that is trained, since the model would then never learn to stop.
 Writes nothing but --html.
 """
 
@@ -22,7 +22,7 @@ from typing import Literal
 import tyro
 
 from jojo.command import Count, Seed, Whole, parse, run, say
-from jojo.data.contract import DataFolder
+from jojo.data.contract import SPLITS, DataFolder
 
 
 @dataclass(kw_only=True)
@@ -31,8 +31,8 @@ class PreviewOptions(DataFolder):
     """The dataset."""
     n: Count = 3
     """How many conversations."""
-    split: Literal["train", "val"] = "train"
-    """Of which split."""
+    split: Literal[SPLITS] = "train"
+    """From which split."""
     start: Whole | None = None
     """Number of the first one, from 0."""
     seed: Seed | None = None
@@ -74,9 +74,9 @@ def passages(options: PreviewOptions, dataset, loss_on: str) -> list:
 
     what = dataset, options.split, options.n, options.start or 0
     if not options.windows:
-        return preview.conversations(*what, options.seed, loss_on)
+        return preview.conversation_passages(*what, options.seed, loss_on)
     seed = TrainConfig.seed if options.seed is None else options.seed
-    return preview.windows(*what, seed, loss_on, options.block_size)
+    return preview.window_passages(*what, seed, loss_on, options.block_size)
 
 
 def show(options: PreviewOptions, found, shown: list) -> None:

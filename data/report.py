@@ -3,8 +3,8 @@
     python data/report.py chat
     python data/report.py mine --examples 5 --json > mine-quality.json
 
-Looks at up to --sample conversations, evenly drawn; verbatim copies and what stands in train and
-val are looked for in all of them. "train 7" in the examples is what data/preview.py shows with
+Looks at up to --sample conversations, evenly drawn; verbatim copies and leaks from train to val
+are searched in all of them. "train 7" in the examples is what data/preview.py shows with
 --split train --start 7. Writes nothing.
 """
 

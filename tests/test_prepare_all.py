@@ -21,7 +21,7 @@ GOOD = '''"""Good things: a first line that is far too long to fit beside all of
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
-from jojo.data.public.origins import DATASETS
+from jojo.data.public.origins import PUBLIC_DATASETS
 from jojo.data.contract import PrepareOptions, Recipe
 
 @dataclass
@@ -29,7 +29,7 @@ class Options(PrepareOptions):
     kind: ClassVar[str] = "good"
 
 RECIPE = Recipe(name="good", template="chatml", licence="MIT (free)",
-                sources=DATASETS["tinystories"].where, options=Options)
+                sources=PUBLIC_DATASETS["tinystories"].where, options=Options)
 '''
 
 
@@ -64,7 +64,7 @@ def test_every_recipe_of_ours_is_listed_and_sound(tmp_path):
     assert by_name["knowledge"].size_bytes == 35_142_551
     assert by_name["chitchat"].size_bytes is None
     assert by_name["file"].template == recipes.BY_DATA
-    assert "tokens" in recipes.table(rows)
+    assert "tokens" in recipes.as_table(rows)
 
 
 def test_a_broken_recipe_spoils_only_its_own_line(folder):
@@ -83,7 +83,7 @@ def test_a_broken_recipe_spoils_only_its_own_line(folder):
         assert why in rows[name].error
         with pytest.raises(ValueError, match=f"prepare-{name}.py is no recipe"):
             recipes.load(name, folder)
-    lines = recipes.table(list(rows.values())).splitlines()
+    lines = recipes.as_table(list(rows.values())).splitlines()
     assert len(lines) == 1 + len(rows)
     assert max(map(len, lines)) <= 100
     good = next(line for line in lines if line.startswith("good"))
@@ -108,15 +108,15 @@ def test_the_list_knows_what_is_prepared_damaged_or_something_else(folder, tiny_
     assert (rows["mine"].prepared, rows["mine"].recipe) == (True, None)
     assert rows["mine"].what == "from made up"
     assert rows["mine"].tokens == open_dataset("mine", data).manifest.tokens
-    assert "torn-train.bin is missing or not whole" in rows["torn"].error
-    assert "none.json is no manifest" in rows["none"].error
+    assert "torn-train.bin is missing or incomplete" in rows["torn"].error
+    assert "none.json is not a manifest" in rows["none"].error
     assert not {"quality", "list"} & set(rows)
-    table = recipes.table(list(rows.values()))
+    table = recipes.as_table(list(rows.values()))
     assert f"{sum(rows['mine'].tokens.values()):,}" in table
 
 
 def test_columns_are_aligned_and_fit():
-    table = recipes.table(recipes.listing(ROOT / "no-such-folder"))
+    table = recipes.as_table(recipes.listing(ROOT / "no-such-folder"))
     head, *lines = table.splitlines()
     for column in ("template", "licence", "what it is"):
         at = head.index(column)
@@ -159,8 +159,8 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        ("--dataset mine", 2, "a mixture takes two sets or more"),
-        ("--dataset ,", 2, "a mixture takes two sets or more"),
+        ("--dataset mine", 2, "a mixture takes two or more sets"),
+        ("--dataset ,", 2, "a mixture takes two or more sets"),
         ("--weights 3,1", 2, "--weights of what?"),
         ("--dataset mine,mine", 2, "names mine twice"),
         ("--dataset mine,chitchat --weights 1", 2, "gives 1 numbers for 2 sets"),
@@ -173,7 +173,7 @@ def test_a_mixture_from_the_command_line(tiny_dataset):
         ("--dataset mine,chitchat --name chat", 2, "would overwrite that dataset"),
         ("--dataset mine,chitchat --name a/b", 2, "must be a plain file name"),
         ("--dataset mine,chitchat --max_repeats 0", 2, "must be 1 or more"),
-        ("--dataset mine,chitchat --name lines", 1, "lines is a dataset and no mixture"),
+        ("--dataset mine,chitchat --name lines", 1, "lines is a dataset, not a mixture"),
         ("--dataset mine,chitcaht", 1, "unknown dataset 'chitcaht': did you mean chitchat?"),
         ("--dataset lines,story", 1, "lines is person, story is text"),
         ("--dataset mine,lines", 1, "mine is chatml, lines is person"),

@@ -39,11 +39,11 @@ def test_report_in_words(dataset) -> None:
     done = report("few", "--data_dir", dataset)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("few: 63 conversations, template chatml\nverdict: good chat data")
-    assert "  leakage: 14.3% of val stand in train too" in done.stdout
+    assert "  leakage: 14.3% of val" in done.stdout
     assert (
         "      val 6: «Who are you, number 3 of 9 and 21? / I'm 3.» is like train 3" in done.stdout
     )
-    assert "  duplicates: 4.8% stand there more than once" in done.stdout
+    assert "  duplicates: 4.8% occur more than once" in done.stdout
 
 
 def test_report_as_json(dataset) -> None:

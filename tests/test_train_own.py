@@ -33,7 +33,7 @@ class Home:
         self.datasets = folder / "datasets"
         self.datasets.mkdir()
         self.monkeypatch, self.capsys = monkeypatch, capsys
-        monkeypatch.setattr(speakers, "DATASETS", self.datasets)
+        monkeypatch.setattr(speakers, "DATASETS_FOLDER", self.datasets)
 
     def train(self, *flags: object) -> str:
         """What train.py says with these flags, in this process: torch is loaded already."""

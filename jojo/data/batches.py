@@ -20,7 +20,7 @@ class Batches:
     Every epoch reads the data once in an order of its own. Text is cut into consecutive windows.
     Chats are packed: a window starts where a conversation starts and is filled with those of the
     next PACKING_BUFFER that fit best; only when none fits is one cut, and its rest, from its next
-    turn on, fills another window (and, last of all in an epoch, starts one). A conversation
+    turn on, fills another window (or, at the very end of an epoch, starts one). A conversation
     longer than a window is several units, each starting with a turn where it can.
     """
 

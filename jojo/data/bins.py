@@ -21,12 +21,10 @@ import numpy as np
 import xxhash
 
 import tokenizer
-from jojo.data.contract import private_of
+from jojo.data.contract import SPLITS, private_of
 from jojo.files import ROOT, sha256, sync_folder, temporary_beside, write_text
 from jojo.text.template import template_named
 from tokenizer import ENDOFTEXT, N_TOKENS, VOCABULARY
-
-SPLITS = ("train", "val")
 
 
 @dataclass
@@ -151,7 +149,7 @@ class DatasetWriter:
         manifest_path(self.name, self.out_dir).unlink(missing_ok=True)
         for split, kind in self._files:
             os.replace(self._temporary(split, kind), self._path(split, kind))
-        if (SPLITS[0], "txt") not in self._files:  # a text of an older preparation would lie
+        if (SPLITS[0], "txt") not in self._files:  # the text of an older dataset would be wrong
             for split in SPLITS:
                 self._path(split, "txt").unlink(missing_ok=True)
         sync_folder(self.out_dir)
@@ -175,7 +173,7 @@ def manifest_path(name: str, data_dir: Path) -> Path:
 
 
 def delete_dataset(name: str, data_dir: Path) -> None:
-    """Take a dataset away, its manifest first."""
+    """Delete a dataset, its manifest first."""
     manifest_path(name, data_dir).unlink(missing_ok=True)
     for split in SPLITS:
         for kind in ("bin", "txt"):
@@ -225,7 +223,7 @@ def _open_bin(path: Path, size_bytes: int, digest: str, again: str) -> np.ndarra
     if found != size_bytes:
         raise ValueError(f"{path} has {found:,} bytes, its manifest says {size_bytes:,}; {again}")
     if not found or found % 2:
-        raise ValueError(f"{path} has {found} bytes, which is no list of uint16 ids; {again}")
+        raise ValueError(f"{path} has {found} bytes, which is not a list of uint16 ids; {again}")
     ids = np.memmap(path, dtype="<u2", mode="r")
     block = 1 << 24
     highest = max(int(ids[i : i + block].max()) for i in range(0, len(ids), block))
@@ -248,7 +246,7 @@ def conversation_starts(ids: np.ndarray) -> np.ndarray:
 
 
 def conversation_keys(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """64 bits (uint64) that stand for the ids of each conversation, wherever it is."""
+    """64 bits (uint64) that identify the ids of each conversation, wherever it is."""
     digest, data = xxhash.xxh3_64_intdigest, ids.view(np.uint8).data
     pairs = pairwise((2 * starts).tolist())
     return np.fromiter((digest(data[a:b]) for a, b in pairs), np.uint64, len(starts) - 1)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 
 
-NOTHING_HELD_OUT = "a copy of train: nothing is held out"
+SPLITS = ("train", "val")
+NOTHING_HELD_OUT = "nothing is held out"
+COPY_OF_TRAIN = f"a copy of train: {NOTHING_HELD_OUT}"  # what val is then
 OWN_LICENCE = "as the files that were read"  # of recipes that read people's own files
 
 
@@ -47,12 +49,12 @@ class DataFolder(Options):
 
 @dataclass
 class CommonOptions(Options):
-    """What every recipe can be told."""
+    """Options that every recipe has."""
 
     name: str | None = None
     """Name of the dataset; by default the recipe's."""
     val_fraction: float = 0.05
-    """Share of the conversations that is held out for validation; 0: none, val repeats train."""
+    """Share of the conversations held out for validation; with 0, val is a copy of train."""
     seed: int = 1337
     """Decides which conversations are held out."""
     limit: Count | None = None
@@ -62,7 +64,7 @@ class CommonOptions(Options):
     style: Path | None = None
     """Speech patterns for what the assistant says, e.g. examples/tsuki-style.toml."""
 
-    few = 0  # of fewer conversations nothing is held out, whatever val_fraction says
+    few = 0  # with fewer conversations nothing is held out, whatever val_fraction says
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,7 +76,7 @@ class CommonOptions(Options):
 
 @dataclass
 class PrepareOptions(CommonOptions):
-    """Of a recipe with a public source."""
+    """Options of a recipe with a public source."""
 
     input: Path | None = None
     """A local copy of the raw data: file, folder or archive. Without it, it is downloaded."""
@@ -93,7 +95,7 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)  # e.g. turns a rule rewrote
-    first: dict[str, str] = field(default_factory=dict)  # reason -> where it first held
+    first: dict[str, str] = field(default_factory=dict)  # reason -> where it first applied
     sources: list[str] = field(default_factory=list)  # what was really read
     notes: dict[str, object] = field(default_factory=dict)  # more for the manifest
     when_written: list[Callable[[], None]] = field(default_factory=list)  # called at success
@@ -106,7 +108,7 @@ class Tally:
             yield record
 
     def batch(self, records: list[Record]) -> list[Record]:
-        """The same for many at once: those that --limit leaves."""
+        """The same for many at once; returns those within --limit."""
         if self.limit is not None:
             records = records[: max(0, self.limit - self.records_in)]
         self.read(len(records))
@@ -122,6 +124,11 @@ class Tally:
     def drop(self, reason: str, n: int = 1, where: str | None = None) -> None:
         """Count records that are left out; `where`: file and line of the (first) record."""
         self._leave_out(self.dropped, reason, n, where)
+
+    def reject(self, reason: str, where: str) -> None:
+        """Count one more record, which cannot be read."""
+        self.read()
+        self.drop(reason, where=where)
 
     def skip(self, reason: str, n: int = 1, where: str | None = None) -> None:
         """Count parts that are left out of records."""

@@ -1,9 +1,9 @@
 """Duplicates: verbatim ones in a stream, near ones among conversations held in memory.
 
-A near copy shares most of its three-word runs with another conversation, so a dialogue that stands
-inside a longer one is found too. Up to EXACT_WORDS the search finds every one. Above, MinHash
+A near copy shares most of its three-word runs with another conversation, so a dialogue contained
+in a longer one is found too. Up to EXACT_WORDS the search finds every one. Above, MinHash
 (rensa) names suspects, and each is compared for certain: it takes 0.6 KB a conversation besides the
-texts and misses some, most of all the short that stand inside the long. Measured on DailyDialog
+texts and misses some, above all short ones contained in long ones. Measured on DailyDialog
 (12,375 dialogues): exact 1.6 s, MinHash 0.9 s with 96.8% of the 844 near copies; on 200,000
 conversations of 92 words: exact 85 s and 3.2 GB, MinHash 30 s, 0.2 GB, 96.0%.
 """
@@ -27,14 +27,14 @@ EXACT_WORDS = 4_000_000  # searched exactly: about 10 s and 0.7 GB; a book shelf
 # which is 0.999 for the 0.67 that two copies of one length have at least.
 BANDS, ROWS, SEED = 32, 4, 1
 # Of those with a band in common each is compared with the first 16 that stay. Where more than 256
-# have it, it is the phrase of a template and tells little: there with the first one.
+# have it, it is a template phrase that says little: then only with the first one.
 BUCKET, LARGE_BUCKET = 16, 256
 CHUNK = 2_000  # conversations signed at once
 REMEMBERED = 50_000  # sets of runs
 
 
 def fingerprint(texts: Sequence[str]) -> int:
-    """64 bits that stand for these texts, the same on every machine."""
+    """64 bits that identify these texts, the same on every machine."""
     return xxhash.xxh3_64_intdigest("\x1f".join(texts).encode())
 
 
@@ -175,7 +175,7 @@ class _RunHashes:
         for k in range(RUN):
             hashes = _mixed(hashes ^ np.roll(word, -k))
         inside = np.ones(len(words), dtype=bool)
-        for k in range(1, RUN):  # a run that goes on into the next text is none
+        for k in range(1, RUN):  # a run must not cross into the next text
             inside[np.array(ends) - k] = False
         return hashes[inside], np.array(ends) - (RUN - 1) * np.arange(1, len(ends) + 1)
 
@@ -276,7 +276,7 @@ class Seen:
         self._sorted: list[np.ndarray] = []  # each more than twice as long as the next
 
     def add(self, keys: np.ndarray) -> np.ndarray:
-        """Add `keys` (uint64); returns where a key stands for the first time (bool)."""
+        """Add `keys` (uint64); returns which keys are new (bool)."""
         new = np.zeros(len(keys), dtype=bool)
         new[np.unique(keys, return_index=True)[1]] = True
         for known in self._sorted:

@@ -11,10 +11,10 @@ as good as new text (Muennighoff et al. 2023, https://arxiv.org/abs/2305.16264).
 whole passes; the last one is a random part of its conversations. Without weights each is used once.
 
 Validation is that of all sets, each conversation once and unweighted; a training conversation
-that stands in any of it word for word is dropped. A set that holds nothing out gives none; where
-no set holds anything out, validation repeats training.
+that is also in it, word for word, is dropped. A set that holds nothing out contributes none; if no
+set holds anything out, validation is a copy of training.
 
-Documents may stand among ChatML conversations: a mixture of both is ChatML, in which they are raw
+Documents may be mixed with ChatML conversations: a mixture of both is ChatML, in which they are raw
 text without turns, ended by <|endoftext|>. `--loss_on assistant` learns nothing of them.
 """
 
@@ -37,13 +37,13 @@ from jojo.data.bins import (
     conversation_starts,
     open_dataset,
 )
-from jojo.data.contract import NOTHING_HELD_OUT
+from jojo.data.contract import COPY_OF_TRAIN
 from tokenizer import ENDOFTEXT
 
 BLOCK_TOKENS = 1 << 20  # written at once
-IN_VALIDATION = "stands in a validation split"
-REPEATED = "stands in several sets, repeated too often"
-VALIDATION_COPY = "validation: stands in several sets"
+IN_VALIDATION = "also in a validation split"
+REPEATED = "in several sets, repeated too often"
+VALIDATION_COPY = "validation: in several sets"
 CUT = "cut to its share"
 
 
@@ -77,7 +77,7 @@ def mix(
 ) -> Manifest:
     """Write the mixture `name` of prepared datasets and say what became of each."""
     datasets = [open_dataset(n, data_dir) for n in names]
-    template = template_of({d.manifest.name: d.manifest.template for d in datasets})
+    template = common_template({d.manifest.name: d.manifest.template for d in datasets})
     dropped: Counter[str] = Counter()
     val = [_source(d, "val") for d in datasets if d.manifest.holds_out]
     records_in = sum(len(s.keys) for s in val)
@@ -88,7 +88,9 @@ def mix(
     for source in train:
         dropped[IN_VALIDATION] += _keep(source, ~np.isin(source.keys, held_out))
         if not len(source.usable):
-            raise ValueError(f"all of {source.name} stands in a validation split: leave it out")
+            raise ValueError(
+                f"everything in {source.name} is also in a validation split: leave it out"
+            )
     rng = np.random.default_rng(seed)
     wanted = shares([s.tokens for s in train], weights, [_passes(s, max_repeats) for s in train])
     chosen = [_choose(s, n, rng) for s, n in zip(train, wanted, strict=True)]
@@ -117,7 +119,7 @@ def mix(
         notes = {"mixture": facts, "max_repeats": max_repeats}
         if not val:
             writer.repeat_train()
-            notes["val"] = NOTHING_HELD_OUT
+            notes["val"] = COPY_OF_TRAIN
         manifest = writer.commit(
             licence=" + ".join(
                 dict.fromkeys(d.manifest.licence or "none stated" for d in datasets)
@@ -134,8 +136,8 @@ def mix(
     return manifest
 
 
-def template_of(templates: Mapping[str, str]) -> str:
-    """That of a mixture of sets with these, by name; ValueError where they do not go together."""
+def common_template(templates: Mapping[str, str]) -> str:
+    """That of a mixture of sets with these, by name; ValueError if they cannot be mixed."""
     found = set(templates.values())
     if found == {"text", "chatml"}:
         return "chatml"
@@ -157,7 +159,7 @@ def _source(dataset: Dataset, split: str) -> Source:
 
 
 def _drop_known(sources: Sequence[Source]) -> int:
-    """Keep of conversations that stand several times in `sources` the first; how many went."""
+    """Keep the first of conversations that occur several times in `sources`; how many went."""
     keys = _keys(sources)
     first = np.zeros(len(keys), dtype=bool)
     first[np.unique(keys, return_index=True)[1]] = True
@@ -282,12 +284,14 @@ def _facts(
 
 def _report(manifest: Manifest) -> None:
     mixture = manifest.notes["mixture"]
-    lines = [f"{manifest.name}: {manifest.records_in:,} records in (one used twice counts twice)"]
+    lines = [
+        f"{manifest.name}: {manifest.records_in:,} records in (one that is used twice counts twice)"
+    ]
     lines += [f"  {n:>11,}  dropped: {reason}" for reason, n in manifest.dropped.items()]
     mixed = len({facts["template"] for facts in mixture.values()}) > 1
     kind = "conversations and documents" if mixed else "conversations"
     for split, n in manifest.conversations.items():
-        copied = f" ({NOTHING_HELD_OUT})" if split == "val" and not manifest.holds_out else ""
+        copied = f" ({COPY_OF_TRAIN})" if split == "val" and not manifest.holds_out else ""
         tokens = f"{manifest.tokens[split]:,} tokens{copied}"
         lines.append(f"  {n:>11,}  {kind} in {split}, {tokens}")
     width = max(len("set"), *map(len, mixture))

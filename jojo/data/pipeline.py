@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jojo.data.bins import SPLITS
-from jojo.data.clean import style
+from jojo.data.clean.rules import reword_replies
+from jojo.data.clean.style import load_style
+from jojo.data.contract import SPLITS
 from jojo.data.dedup import Seen, copies, fingerprint, fingerprints
-from jojo.data.splits import draws, split_of
+from jojo.data.splits import draws, other_split, split_of
 from jojo.text.template import Conversation, encode_documents, encode_flat
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ SAMPLE_SEED = 0x51A7
 
 
 class Sample:
-    """Some of the conversations that are kept, for a look at their quality: the same ones
-    whatever their order."""
+    """Some of the conversations kept, to examine their quality: the same ones in any order."""
 
     def __init__(self, size: int):
         self.size, self._below = size, 1.0
@@ -60,9 +60,11 @@ class Sample:
 def take_documents(
     recipe: Recipe, options: CommonOptions, tally: Tally, encoder: Encoder, sample: Sample
 ) -> None:
-    """Verbatim copies go, the rest is split and handed on; the first of several copies stays."""
+    """Drops verbatim copies, all but the first; splits the rest and hands it on."""
     if options.style:
-        raise ValueError(f"--style {options.style} is for what an assistant says: this is no chat")
+        raise ValueError(
+            f"--style {options.style} rewords what an assistant says, but this is plain text"
+        )
     seen = Seen()
     for split, texts in recipe.documents(options, tally):
         keys = fingerprints(texts)
@@ -91,7 +93,8 @@ def take_conversations(
 ) -> None:
     conversations = recipe.conversations(options, tally)
     if options.style:
-        conversations = _in_style(conversations, style.load(options.style), tally)
+        how = load_style(options.style).apply
+        conversations = reword_replies(conversations, how, tally)
     near = recipe.near_duplicates
     near = near if isinstance(near, bool) else near(options)
     batches = _without_near_copies if near else _without_verbatim_copies
@@ -99,18 +102,6 @@ def take_conversations(
         encoder.conversations(batch)
         keys = np.array([_fingerprint(c) for c in batch], dtype=np.uint64)
         sample.offer(keys, batch.__getitem__)
-
-
-def _in_style(
-    conversations: Iterable[Conversation], how: style.Style, tally: Tally
-) -> Iterator[Conversation]:
-    for conversation in conversations:
-        for message in conversation.messages:
-            if message["role"] == "assistant":
-                message["content"], changed_by = how.apply(message["content"])
-                for name in changed_by:
-                    tally.change(name)
-        yield conversation
 
 
 def _without_verbatim_copies(
@@ -131,7 +122,7 @@ def _without_verbatim_copies(
         splits.update(c.split for c in kept)
         yield kept
     if options.val_fraction and held and len(splits) == 1 and held[0].split in splits:
-        held[0].split = "val" if held[0].split == "train" else "train"
+        held[0].split = other_split(held[0].split)
     yield held
 
 
@@ -151,7 +142,7 @@ def _without_near_copies(
         tally.drop(f"{how}, across train and val" if both else how, where=where)
     kept = [c for i, c in enumerate(chosen) if i not in copy_of]
     if len(kept) < options.few:
-        options.val_fraction = 0.0  # which the manifest tells
+        options.val_fraction = 0.0  # as the manifest then says
         for conversation in kept:
             conversation.split = "train"
     yield from _batches(_with_validation(kept, options, tally))
@@ -160,7 +151,7 @@ def _without_near_copies(
 def _with_validation(
     kept: list[Conversation], options: CommonOptions, tally: Tally
 ) -> list[Conversation]:
-    """Little data: see to it that either split has something; one conversation is cut in two."""
+    """Of little data, make sure that each split gets some; a single conversation is cut in two."""
     if not options.val_fraction:
         return kept
     if len(kept) == 1 and len(kept[0].messages) >= 4:
@@ -175,7 +166,7 @@ def _with_validation(
             return [Conversation(only.messages[:cut], "train", where=only.where), rest]
     splits = {c.split for c in kept}
     if len(kept) > 1 and len(splits) == 1:
-        missing = "val" if splits == {"train"} else "train"
+        missing = other_split(*splits)
         keys = draws(np.array([_fingerprint(c) for c in kept], dtype=np.uint64), options.seed)
         kept[int(keys.argmin() if missing == "val" else keys.argmax())].split = missing
     return kept

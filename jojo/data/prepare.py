@@ -1,6 +1,5 @@
 """What every recipe shares: flags, duplicates, the split, tokenizing, writing, the report.
 
-    from jojo.data.contract import PrepareOptions, Recipe, Tally
     from jojo.data.prepare import main
 
 A recipe names its licence and sources and turns raw records into conversations; `main` does the
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jojo.command import parse, run, say
-from jojo.data.contract import NOTHING_HELD_OUT, CommonOptions, Recipe, Tally
+from jojo.data.contract import COPY_OF_TRAIN, SPLITS, CommonOptions, Recipe, Tally
 from jojo.files import ROOT, write_text
 
 if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --help stays quick
@@ -25,7 +24,7 @@ if TYPE_CHECKING:  # numpy and the tokenizer load only when there is work: --hel
 
 
 def main(recipe: Recipe, argv: list[str] | None = None) -> None:
-    """Run a recipe as a command, with the flags of its options, and leave with its exit code."""
+    """Run a recipe as a command, with the flags of its options, and exit with its code."""
 
     def command() -> int:
         options = parse(recipe.options, argv, sys.modules["__main__"].__doc__)
@@ -86,7 +85,7 @@ def prepare(recipe: Recipe, options: CommonOptions) -> Manifest:
                 "first": first,
                 **tally.notes,
                 "quality": quality.brief(),
-                **({} if options.val_fraction else {"val": NOTHING_HELD_OUT}),
+                **({} if options.val_fraction else {"val": COPY_OF_TRAIN}),
             },
         )
     for action in tally.when_written:
@@ -121,15 +120,13 @@ def _left_out(
 def _report(
     manifest: Manifest, tally: Tally, out_dir: Path, prompt: Path | None, seconds: float
 ) -> None:
-    from jojo.data.bins import SPLITS
-
     lines = [f"{manifest.name}: {tally.records_in:,} records in"]
     for counter, how in ((tally.dropped, "dropped: "), (tally.skipped, "skipped: ")):
         lines += [f"  {line}" for line in _left_out(counter, tally.first, how, width=11)]
     lines += [f"  {n:>11,}  changed: {what}" for what, n in tally.changed.most_common()]
     for split, n in manifest.conversations.items():
         kind = "documents" if manifest.template == "text" else "conversations"
-        copied = f" ({NOTHING_HELD_OUT})" if split == "val" and not manifest.holds_out else ""
+        copied = f" ({COPY_OF_TRAIN})" if split == "val" and not manifest.holds_out else ""
         lines.append(f"  {n:>11,}  {kind} in {split}, {manifest.tokens[split]:,} tokens{copied}")
     files = [
         out_dir / f"{manifest.name}-{split}.{kind}" for kind in ("bin", "txt") for split in SPLITS

@@ -1,10 +1,10 @@
 """The recipes data/prepare-*.py and what was prepared, as a list.
 
     load("chat")                 # the RECIPE of data/prepare-chat.py
-    print(table(listing(data_dir)))
+    print(as_table(listing(data_dir)))
 
-A recipe is a script that a person runs, so it is loaded from its file. One that is broken spoils
-only its own line of the list.
+A recipe is a script that a person runs, so it is loaded from its file. A broken one only
+spoils its own line of the list.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
-from jojo.data.contract import Recipe
+from jojo.data.contract import SPLITS, Recipe
 from jojo.files import ROOT
 
 FOLDER = ROOT / "data"
 COLUMNS = ("name", "template", "download", "licence", "tokens", "what it is")
 BY_DATA = "by data"  # the template of a recipe that reads whatever files it is given
 LICENCE_WIDTH = 17
-SPLITS = ("train", "val")
 
 
 @dataclass
@@ -62,7 +61,7 @@ def _module(name: str, folder: Path) -> ModuleType:
         spec.loader.exec_module(module)
         if not isinstance(module.RECIPE, Recipe):
             raise TypeError(f"RECIPE is a {type(module.RECIPE).__name__}")
-    except (Exception, SystemExit) as error:  # whatever a script of somebody's may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's script may raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{folder.name}/{path.name} is no recipe ({what})") from error
     return module
@@ -107,16 +106,20 @@ def _template_of(recipe: Recipe) -> str:
         return recipe.template
     try:
         return recipe.template(recipe.options())
-    except ValueError:  # it wants files first
+    except ValueError:  # it needs files first
         return BY_DATA
 
 
 def _download_bytes(recipe: Recipe) -> int | None:
-    """Of the public datasets whose addresses the recipe names."""
-    from jojo.data.public.origins import DATASETS
+    """Together, of the public datasets whose addresses the recipe names."""
+    from jojo.data.public.origins import PUBLIC_DATASETS
 
     sources = tuple(s for s in recipe.sources if "://" in s)
-    sizes = [d.size_bytes for d in DATASETS.values() if any(u.startswith(sources) for u in d.where)]
+    sizes = [
+        d.size_bytes
+        for d in PUBLIC_DATASETS.values()
+        if any(u.startswith(sources) for u in d.where)
+    ]
     return None if not sizes or None in sizes else sum(sizes)
 
 
@@ -149,20 +152,20 @@ def _what(facts: dict) -> str:
 
 def _add_prepared(row: Row, facts: dict | None, path: Path) -> None:
     if facts is None:
-        row.error = f"{path} is no manifest: prepare it again"
+        row.error = f"{path} is not a manifest: prepare it again"
         return
     row.is_mixture = _mixture(facts) is not None
     for split in SPLITS:
         file = path.with_name(f"{path.stem}-{split}.bin")
         if not file.exists() or file.stat().st_size != 2 * facts["tokens"][split]:
-            row.error = f"{file} is missing or not whole: prepare it again"
+            row.error = f"{file} is missing or incomplete: prepare it again"
             return
     row.prepared, row.error = True, None
     row.template, row.licence = facts["template"], facts.get("licence") or "-"
     row.tokens, row.conversations = facts["tokens"], facts["conversations"]
 
 
-def table(rows: list[Row], width: int = 100) -> str:
+def as_table(rows: list[Row], width: int = 100) -> str:
     """Aligned columns, at most `width` characters a line; the last column takes what is left."""
     lines = [list(COLUMNS)] + [_cells(row) for row in rows]
     sizes = [max(len(line[i]) for line in lines) for i in range(5)]

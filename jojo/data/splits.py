@@ -1,4 +1,4 @@
-"""Which split a text, or a group of them, goes to: a pure function of it and the seed."""
+"""Which split a text, or a group of them, goes to: a pure function of the text and the seed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from jojo.data.contract import SPLITS
 from jojo.data.dedup import fingerprint
 
 
@@ -29,11 +30,14 @@ def splits_of(
 ) -> dict[str, str]:
     """ "train" or "val" by group, a pure function of name and seed.
 
-    `both`: where chance gives all of a few groups to one split, one of them goes to the other.
+    `both`: if chance gives all of a few groups to one split, one of them is moved to the other.
     """
     splits = {g: split_of(fingerprint([g]), seed, val_fraction) for g in groups}
     if both and len(splits) > 1 and len(set(splits.values())) == 1:
-        other = {"train": "val", "val": "train"}
         moved = min(splits, key=lambda g: fingerprint([g]))
-        splits[moved] = other[splits[moved]]
+        splits[moved] = other_split(splits[moved])
     return splits
+
+
+def other_split(split: str) -> str:
+    return SPLITS[split == SPLITS[0]]

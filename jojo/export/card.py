@@ -26,6 +26,7 @@ from jojo.export.publish import command_of
 from jojo.models.names import HUB_ID
 from jojo.models.provenance import NAMELESS, Stage, public_name, stages_of, strictest
 from jojo.text.template import Message, Template, encode_prompt, render, template_named
+from jojo.train.validation import loss_name
 from model import GPT
 from tokenizer import N_TOKENS
 
@@ -189,9 +190,7 @@ def _figures(model: GPT, facts: dict, files: Sequence[str], stage: Stage) -> str
         "precision": numbers,
         "steps trained": _number(facts.get("step")),
         "training loss": _number(metrics.get("loss"), ".4f"),
-        "validation loss" if held_out else "loss on training data (nothing was held out)": _number(
-            val_loss, ".4f"
-        ),
+        loss_name(held_out): _number(val_loss, ".4f"),
         "lowest of the run": _number(metrics.get("best_val_loss"), ".4f"),
         "perplexity": f"{perplexity:.2f} a token" if perplexity else "",
         "loss is of": LOSS_ON.get(str(_of(facts, "train_config", dict).get("loss_on"))),

@@ -42,10 +42,10 @@ def sample_stories(path: Path, megabytes: int, source: Path | None) -> None:
 
 def _halves(source: Path | None) -> list[tuple[bytes, bytes]]:
     """Each story cut at the sentence end nearest to its middle."""
-    from jojo.data.chitchat.talk import generate
+    from jojo.data.chitchat.talk import generate_chats
 
     if source is None:
-        texts = [" ".join(m["content"] for m in c.messages) for c in generate(16_000, seed=0)]
+        texts = [" ".join(m["content"] for m in c.messages) for c in generate_chats(16_000, seed=0)]
         stories = [" ".join(texts[i : i + 8]) for i in range(0, len(texts), 8)]
     else:
         text = source.read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jojo.data.bins import Manifest, manifest_path
-from jojo.data.contract import private_of
+from jojo.data.contract import SPLITS, private_of
 from jojo.files import is_plain_name
 from jojo.models import checkpoint
 from jojo.models.names import ENDINGS, HUB_ID, HUB_IDS, NAMES
@@ -157,7 +157,7 @@ def _data_of(facts: dict, data_dir: Path | None) -> dict | None:
                 return of_data(manifest)
         except (TypeError, ValueError, AttributeError):  # no manifest: as if it were gone
             pass
-    return {"sha256": dict(zip(("train", "val"), digest.split("-"), strict=False))}
+    return {"sha256": dict(zip(SPLITS, digest.split("-"), strict=False))}
 
 
 def strictest(licences: Sequence[str]) -> str | None:

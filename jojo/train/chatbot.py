@@ -24,7 +24,7 @@ from jojo.chat.opened import chat_with, open_model
 from jojo.chat.terminal import converse
 from jojo.command import say
 from jojo.data.bins import Dataset, Manifest, delete_dataset, open_dataset
-from jojo.data.contract import Tally
+from jojo.data.contract import NOTHING_HELD_OUT, Tally
 from jojo.data.mixture import mix
 from jojo.data.own.recipe import RECIPE, FileOptions, conversations
 from jojo.data.prepare import prepare
@@ -293,7 +293,7 @@ def settings_for(config: ChatbotConfig, dataset: Dataset, context: int) -> Train
     if not dataset.manifest.holds_out:
         if patience is not None:
             raise ValueError(
-                f"--patience {patience}: nothing is held out of so little to judge by; leave it "
+                f"--patience {patience}: {NOTHING_HELD_OUT} of so little to judge by; leave it "
                 f"out, or give --val_fraction {VAL_FRACTION}"
             )
     elif patience is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from jojo.data.batches import Batches
+from jojo.data.contract import NOTHING_HELD_OUT
 from jojo.device import Machine
 from jojo.text.template import loss_mask
 from jojo.train.loss import cross_entropy
@@ -24,7 +25,7 @@ def target_weights(windows: torch.Tensor, template: str, loss_on: str) -> torch.
 
 def loss_name(holds_out: bool) -> str:
     """What to call the loss on the validation split."""
-    return "validation loss" if holds_out else "loss on the training data (nothing is held out)"
+    return "validation loss" if holds_out else f"loss on the training data ({NOTHING_HELD_OUT})"
 
 
 class Validation:

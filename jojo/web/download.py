@@ -1,24 +1,17 @@
-"""Downloads that are checked and go on where they stopped, and archives unpacked with care.
+"""Downloads that are verified, and resume where they stopped.
 
     path = download(("https://a.example/x.zip", "https://b.example/x.zip"), Path("raw/x.zip"))
-    unpack(path, Path("raw/x"))
 
-While it lasts a download is <path>.part, with <path>.part.source telling what it is a part of;
-<path> itself appears only when it is whole.
+An unfinished download is <path>.part, beside <path>.part.source, which says what it is a part of;
+<path> itself appears only once it is complete.
 """
 
 from __future__ import annotations
 
 import errno
-import lzma
 import os
-import stat
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Sequence
+from pathlib import Path
 
 from jojo.command import say
 from jojo.files import sha256 as sha256_of
@@ -26,11 +19,6 @@ from jojo.files import sync, sync_folder
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ATTEMPTS = 5  # per mirror, as long as each brings something
-BROKEN = (zlib.error, lzma.LZMAError, EOFError, RuntimeError, IndexError)  # what damage also raises
-MAX_UNPACKED_BYTES = 8 << 30
-MAX_RATIO = 200  # of unpacked to packed; text reaches 10
-RATIO_FREE_BYTES = 16 << 20  # small archives may hold long runs of blanks
-Member = tuple[str, bool, IO[bytes]]  # name, whether it is a plain file, its content
 HUB = "https://huggingface.co"
 OUR_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # another origin won't help
 
@@ -176,56 +164,6 @@ def _resumable(url: str, part: Path) -> tuple[int, str]:
 
 def _is_whole(part: Path) -> bool:
     return _source(part)[2] == str(part.stat().st_size)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar into `folder`: plain files only, none outside it, no bombs."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                _write_all(_zip_members(zipped), archive, folder)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tarred:
-                _write_all(_tar_members(tarred), archive, folder)
-        else:
-            raise ValueError(f"{archive} is neither a zip nor a tar archive, or it is damaged")
-    except (zipfile.BadZipFile, tarfile.TarError, *BROKEN) as error:
-        raise ValueError(f"{archive} is damaged ({error}): get it again") from error
-
-
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
-    for info in archive.infolist():
-        if not info.is_dir():
-            plain = not stat.S_ISLNK(info.external_attr >> 16)
-            with archive.open(info) as content:
-                yield info.filename, plain, content
-
-
-def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
-    for info in archive:
-        if info.isfile():
-            yield info.name, True, archive.extractfile(info)
-        elif not info.isdir():
-            yield info.name, False, None
-
-
-def _write_all(members: Iterator[Member], archive: Path, folder: Path) -> None:
-    limit = max(RATIO_FREE_BYTES, archive.stat().st_size * MAX_RATIO)
-    left = min(MAX_UNPACKED_BYTES, limit)
-    for name, plain, content in members:
-        inside = PurePosixPath(name.replace("\\", "/"))
-        if inside.is_absolute() or ".." in inside.parts or ":" in name or not inside.parts:
-            raise ValueError(f"{archive} would write outside its folder ({name!r}): not unpacked")
-        if not plain:
-            raise ValueError(f"{archive} holds a link or device ({name!r}): not unpacked")
-        path = folder / inside
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as out:
-            while block := content.read(1 << 20):
-                left -= len(block)
-                if left < 0:
-                    raise ValueError(f"{archive} grows beyond all measure: not unpacked")
-                out.write(block)
 
 
 def hub_answers() -> bool:

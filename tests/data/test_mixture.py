@@ -170,7 +170,7 @@ def test_what_is_held_out_anywhere_is_not_trained_on(written, tmp_path):
     manifest = mix(["cats", "dogs"], None, "both", tmp_path)
     key = encode_batch([leak])[0].tobytes()
     assert (counted("both", tmp_path)[key], counted("both", tmp_path, "val")[key]) == (0, 1)
-    assert manifest.dropped == {"stands in a validation split": 1}
+    assert manifest.dropped == {"also in a validation split": 1}
     assert adds_up(manifest)
 
 
@@ -183,7 +183,7 @@ def test_a_conversation_in_two_sets_counts_as_one(written, tmp_path):
     assert max(found.values()) == 2
     assert found[encode_batch([shared])[0].tobytes()] == 2
     assert counted("both", tmp_path, "val")[encode_batch([held_out])[0].tobytes()] == 1
-    assert manifest.dropped["validation: stands in several sets"] == 1
+    assert manifest.dropped["validation: in several sets"] == 1
     assert adds_up(manifest)
 
 
@@ -274,7 +274,7 @@ def test_one_clear_line_and_nothing_written(written, tmp_path, complaint):
     assert "nothing of dogs is left" in complaint(
         mix, ["cats", "dogs"], [1e12, 1], "both", tmp_path
     )
-    assert "all of held stands in a validation split" in complaint(
+    assert "everything in held is also in a validation split" in complaint(
         mix, ["cats", "held"], None, "both", tmp_path
     )
     assert "dataset 'birds' is not in" in complaint(mix, ["cats", "birds"], None, "x", tmp_path)

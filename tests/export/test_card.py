@@ -217,10 +217,10 @@ def test_the_strictest_licence_counts(stated, expected, small):
 
 
 def test_every_licence_of_our_datasets_is_understood():
-    from jojo.data.public.origins import DATASETS
+    from jojo.data.public.origins import PUBLIC_DATASETS
 
-    unknown = {n for n, d in DATASETS.items() if provenance.strictest([d.licence]) is None}
-    assert unknown == {n for n, d in DATASETS.items() if d.licence.startswith("none stated")}
+    unknown = {n for n, d in PUBLIC_DATASETS.items() if provenance.strictest([d.licence]) is None}
+    assert unknown == {n for n, d in PUBLIC_DATASETS.items() if d.licence.startswith("none stated")}
 
 
 def test_a_base_nobody_knows_leaves_the_licence_open():
@@ -478,7 +478,7 @@ def test_older_checkpoints_find_their_manifest(tiny_dataset, tmp_path, small):
 def test_nothing_held_out_is_not_called_validation(small):
     facts = {"metrics": {"val_loss": 1.0}, "dataset": "x", "data_hash": "aa-aa"}
     text, _ = written(small(), facts)
-    assert "| loss on training data (nothing was held out) | 1.0000 |" in text
+    assert "| loss on the training data (nothing is held out) | 1.0000 |" in text
     assert "validation" not in text
 
 

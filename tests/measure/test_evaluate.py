@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jojo.chat.config import SamplingOptions
 from jojo.chat.engine import Reply
-from jojo.data.chitchat.table import load
+from jojo.data.chitchat.table import load_table
 from jojo.data.chitchat.talk import held_out_prompts
 from jojo.measure import evaluate
 from jojo.measure.evaluate import score_replies
@@ -21,7 +21,7 @@ def test_a_random_model_carries_no_intent(tiny_model):
 
 
 def test_the_tables_own_replies_score_full(tiny_model, monkeypatch):
-    table = load()
+    table = load_table()
     prompts = [p for p in held_out_prompts(1, 90) if not table.intents[p.intent].told_slots]
     assert len(prompts) > 40
     turns = iter(prompts)

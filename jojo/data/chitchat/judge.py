@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 
-from jojo.data.chitchat.table import SLOT, Intent, Line, Slots, Table, load, normal, row_name
+from jojo.data.chitchat.table import SLOT, Intent, Line, Slots, Table, load_table, normal, row_name
 
 RIGHT = 0.6  # the least score of a right reply
 MARGIN = 0.04  # and by how much it must lead every other intent
@@ -21,7 +21,7 @@ def judge(reply: str, intent: str, slots: Slots | None = None, table: Table | No
 
     It must also name the slots that all the intent's replies name (the user's name, a capital).
     """
-    table = table or load()
+    table = table or load_table()
     own, slots = table.intents[intent], slots or {}
     said = f" {normal(reply)} "
     if not all(f" {normal(slots[slot])} " in said for slot in _required(own, slots)):

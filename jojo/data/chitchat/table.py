@@ -1,10 +1,10 @@
 """The phrasing table of generated chit-chat (`data/chitchat.toml`, whose header explains it), read.
 
-    table = load()          # or load(Path("my-bot.toml"))
+    table = load_table()          # or load_table(Path("my-bot.toml"))
     table.intents["greet"].user, .held_out, .reply
 
 A phrasing is one line of the table. A share of them is held out for validation: such a line, with
-all its alternatives, is never in training, and its words are: each stands in several training
+all its alternatives, is never in training, but its words are: each occurs in several training
 lines of its own intent, or in many other intents.
 """
 
@@ -23,8 +23,8 @@ from jojo.files import ROOT
 TABLE = ROOT / "data" / "chitchat.toml"
 HELD_OUT_SHARE = 0.15  # of the lines of every intent
 KEPT_LINES = 3  # the first lines of an intent are its plainest: never held out
-COVER = 2  # training lines of the intent in which each word of a held-out line stands, or else
-COMMON = 12  # intents in which it stands
+COVER = 2  # training lines of the intent in which each word of a held-out line must occur, or else
+COMMON = 12  # intents in which it must occur
 KINDS = ("question", "statement")
 ENDS = ("close", "alone")  # groups that @any leaves out
 INNERMOST = re.compile(r"\[([^\[\]]*)\]")
@@ -91,12 +91,12 @@ def normal(text: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def load(path: Path = TABLE) -> Table:
+def load_table(path: Path = TABLE) -> Table:
     return Table(path)
 
 
 class Table:
-    """A phrasing table, read and checked. Raises ValueError with what to mend."""
+    """A phrasing table, read and checked. Raises ValueError with what to fix."""
 
     def __init__(self, path: Path):
         self.path = path

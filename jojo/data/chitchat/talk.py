@@ -1,11 +1,11 @@
-"""Generated chit-chat: conversations from a table of phrasings, and a judge of replies.
+"""Generated chit-chat: conversations from a table of phrasings, and prompts to test replies with.
 
-    for conversation in generate(conversations=25_000, seed=1337): ...
+    for conversation in generate_chats(conversations=25_000, seed=1337): ...
     for prompt in held_out_prompts(seed=1, n=300): judge(reply, prompt.intent, prompt.slots)
 
-What is said lives in the table alone (`data/chitchat.toml`, read by phrasings.py). Here: how a
-plan becomes a conversation, what is remembered of it, how people type, and whether a reply to a
-phrasing that training never showed is right.
+What is said comes from the table alone (`data/chitchat.toml`, read by table.py). Here: how a plan
+becomes a conversation, what is remembered of it, and how people type. Whether a reply to a phrasing
+that training never showed is right, judge.py decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jojo.data.chitchat.table import SLOT, Intent, Line, Slots, Table, load, row_name
+from jojo.data.chitchat.table import SLOT, Intent, Line, Slots, Table, load_table, row_name
 from jojo.text.template import Conversation
 
 LEAD_UPS = (0, 0, 1, 2)  # exchanges of small talk before a held-out phrasing
@@ -142,15 +142,15 @@ def sentence_case(text: str) -> str:
     return re.sub(r"(^|[.!?] )([a-z])", lambda match: match[1] + match[2].upper(), text)
 
 
-def generate(
+def generate_chats(
     conversations: int, seed: int, val_fraction: float = 0.05, table: Table | None = None
 ) -> Iterator[Conversation]:
     """Conversations 0, 1, ...: each a pure function of (seed, its number, the table).
 
-    Those of the validation split end in a held-out phrasing and its reply. A table too small to
-    hold any out leaves the split open.
+    Those of the validation split end in a held-out phrasing and its reply. With a table too small
+    to hold any out, the split is left open.
     """
-    table = table or load()
+    table = table or load_table()
     tested = [intent for intent in table.intents.values() if intent.held_out]
     for number in range(conversations):
         rng = random.Random(f"{seed}/{number}")
@@ -169,7 +169,7 @@ def generate(
 
 def held_out_prompts(seed: int, n: int, table: Table | None = None) -> list[Prompt]:
     """Contexts that end in a user turn of a held-out phrasing, all intents about equally often."""
-    table = table or load()
+    table = table or load_table()
     tested = [intent for intent in table.intents.values() if intent.held_out]
     prompts = []
     for number in range(n):
@@ -180,6 +180,3 @@ def held_out_prompts(seed: int, n: int, table: Table | None = None) -> list[Prom
         talk.ask(intent, intent.held_out)
         prompts.append(Prompt(talk.messages, "val", intent.name, slots=talk.known))
     return prompts
-
-
-# ---------------------------------------------------------------- judging a reply

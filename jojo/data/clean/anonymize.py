@@ -1,10 +1,10 @@
-"""Takes the names, phone numbers, e-mail addresses and links out of chats.
+"""Names, phone numbers, e-mail addresses and links of chats, replaced.
 
     hide = Anonymizer([["Bob Smith", "bob92"], ["Anna"]])
     messages, replaced = hide(messages)
 
 Each person gets another first name, always the same one, so that "thanks, bob!" stays something
-people say. What has no such stand-in becomes a word in brackets, which nobody takes for real:
+people say. Everything else becomes a word in brackets, which nobody mistakes for the real thing:
 [phone number], [e-mail], [link]. Names of people who wrote nothing in the export are not known, and
 so not replaced; nor is a two-letter name, except in a mention.
 """
@@ -24,7 +24,7 @@ STAND_INS = (
     *("Riley", "Avery", "Quinn", "Rowan", "Emery", "Skyler", "Dakota", "Reese", "Finley", "Sasha"),
     *("Harper", "Parker", "Hayden", "Logan", "Micah", "Noel", "Remy", "Toni", "Andrea", "Nicola"),
 )
-# Names that are ordinary words in small letters; in a longer name they stand for nobody alone.
+# Names that are ordinary words in small letters; alone they identify nobody in a longer name.
 ORDINARY_WORDS = """
 amber angel april art august autumn bill brook chase chat christian dad daisy dawn dean dick doc
 drew dr earl eve faith frank game gene grace grant group guy harmony heather home hope house

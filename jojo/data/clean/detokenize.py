@@ -1,30 +1,17 @@
-"""Mends spacing and typography of conversations that were cut into words for a parser.
+"""Spacing and typography of conversations that were cut into words for a parser, restored.
 
-    mend("I don ’ t think so , Mr . Li .Let ' s go at 8: 30 p . m .")
+    detokenize("I don ’ t think so , Mr . Li .Let ' s go at 8: 30 p . m .")
     -> "I don't think so, Mr. Li. Let's go at 8:30 p.m."
 
-Words and their order are never changed. Decimals, thousands, times, ellipses, abbreviations,
-e-mail addresses, URLs and file names stay whole. Mending twice is the same as mending once.
+Words and their order never change. Decimals, thousands, times, ellipses, abbreviations,
+e-mail addresses, URLs and file names stay whole. Doing it twice is the same as doing it once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
-
-class Rule(NamedTuple):
-    """Where `needle` stands in the text, `pattern` is replaced. The needle only saves time."""
-
-    needle: str
-    pattern: re.Pattern[str]
-    replacement: str | Callable[[re.Match[str]], str]
-
-
-def rule(needle: str, pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> Rule:
-    return Rule(needle, re.compile(pattern), replacement)
-
+from jojo.data.clean.rules import reword, rule
 
 PLAIN = str.maketrans(
     {
@@ -60,7 +47,7 @@ _KEEP = re.compile(
     rf"|\b[\w-]+\.(?:{_FILES})\b",
     re.IGNORECASE,
 )
-_KEPT = "\ue000"  # stands for one of them; a private character that no text has
+_KEPT = "\ue000"  # replaces one of them; a private character that no text has
 
 
 def _joined(match: re.Match[str]) -> str:
@@ -221,31 +208,24 @@ GLUED = (  # a space after a sentence that ran into the next
 _RUN_ON = re.compile(r"[.,?!;][A-Za-z]")
 
 
-def mend(text: str) -> str:
-    """`text` with its spacing and typography mended; one utterance, on one line."""
+def detokenize(text: str) -> str:
+    """`text` with its spacing and typography restored; one utterance, on one line."""
     if not (text.isascii() and text.isprintable()):
         text = text.translate(PLAIN)
     text = " ".join(text.split())
-    text = _apply(WORDS, text)
+    text, _ = reword(text, WORDS)
     if "' " in text or text.endswith("'"):
         text = _attach_single_quotes(text)
     if '"' in text:
         text = _attach_double_quotes(text)
-    text = _apply(NUMBERS, text)
+    text, _ = reword(text, NUMBERS)
     text, kept = _put_aside(text)
-    text = _apply(PUNCTUATION, text)
+    text, _ = reword(text, PUNCTUATION)
     if _RUN_ON.search(text):
-        text = _apply(GLUED, text)
+        text, _ = reword(text, GLUED)
     for original in kept:
         text = text.replace(_KEPT, original, 1)
     return " ".join(text.split())
-
-
-def _apply(rules: tuple[Rule, ...], text: str) -> str:
-    for needle, pattern, replacement in rules:
-        if needle in text:
-            text = pattern.sub(replacement, text)
-    return text
 
 
 _ADDRESS_SPACED = re.compile(rf"\bwww \. |(?<=[\w-]) \. (?=(?:{_ENDINGS})\b)", re.IGNORECASE)

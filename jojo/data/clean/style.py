@@ -5,13 +5,13 @@
     use = ["Hmm, not sure about that one", "No clue, sorry"]
     where = "alone"
 
-load(Path("examples/tsuki-style.toml")).apply("I don't know.")
+load_style(Path("examples/tsuki-style.toml")).apply("I don't know.")
     -> ("Hmm, not sure about that one.", ["I do not know"])
 
 `where` says where a pattern is tried: "anywhere" (the default), "alone" (a clause of its own: what
 ends at a full stop) or "start" (what opens a sentence, before a comma). A pattern is whole words in
-either case; "do not" is found as "don't" too. Of several ways to say it the text decides, so that
-the same data always comes out the same. Code and addresses stay as they are.
+either case; "do not" is found as "don't" too. Which of several ways is used depends only on the
+text, so that the same data always comes out the same. Code and addresses stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jojo.command import parse_toml
-from jojo.data.clean.refine import Rule, reword
+from jojo.data.clean.rules import NO_SPEECH, Rule, reword
 
 KEYS = ("instead_of", "use", "where")
 WHERE = ("anywhere", "alone", "start")
@@ -48,12 +48,12 @@ class Style:
 
     def apply(self, text: str) -> tuple[str, list[str]]:
         """The text in this style, and the names of the rules that changed it."""
-        text, changed_by = reword(text, self.rules)
+        text, changed_by = reword(text, self.rules, spare=NO_SPEECH)
         return text, list(dict.fromkeys(changed_by))
 
 
-def load(path: Path) -> Style:
-    """Read a style file; ValueError, in one line, with what to mend."""
+def load_style(path: Path) -> Style:
+    """Read a style file; ValueError, in one line, with what to fix."""
     try:
         raw = parse_toml(Path(path), encoding="utf-8-sig")
     except FileNotFoundError:
@@ -111,17 +111,17 @@ def _rule(phrase: str, uses: list[str], where: str, name: str) -> Rule:
     elif where == "start":
         before, after = f"(?:{SENTENCE}|(?<=;\\s))", r"(?=,)"
 
-    def finish(match: re.Match[str], _: str) -> str:
+    def replacement(match: re.Match[str]) -> str:
         said = uses[_draw(match) % len(uses)]
         end = match.groupdict().get("end") or ""
         return _cased(match, said) + ("" if said[-1] in ".!?~…" else end)
 
     compiled = re.compile(before + pattern + after, re.IGNORECASE | re.MULTILINE)
-    return Rule(max(sure, key=len, default=""), compiled, "", name, finish)
+    return Rule(max(sure, key=len, default=""), compiled, replacement, name)
 
 
 def _spoken_and_written(words: list[str]) -> tuple[str, list[str]]:
-    """A pattern for the words, short or long, and those of them that stand there in any case."""
+    """A pattern for the words, short or long, and those of them that are there in either form."""
     parts, sure, i = [], [], 0
     while i < len(words):
         two, one = " ".join(words[i : i + 2]), words[i]

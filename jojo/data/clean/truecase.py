@@ -1,16 +1,18 @@
-"""Gives lower-cased English its capitals back: sentence starts, I, and names a rule can tell.
+"""Capitals for lower-cased English: at the start of sentences, in I, and in names rules can tell.
 
-    recase("my name is bob. i m from new york, i don t work on sundays.")
+    truecase("my name is bob. i m from new york, i don t work on sundays.")
     -> "My name is Bob. I'm from New York, I don't work on Sundays."
 
-Apostrophes that were cut out with their word (don t) return too, and a contraction that ends a
+Apostrophes that were cut out with their word (don t) come back too, and a contraction that ends a
 clause is written out (yes i'm, of course). Text with any capital in it was cased by whoever wrote
-it and stays as it is. Punctuation is jojo/data/clean/detokenize.py's work, to be done first.
+it and stays as it is. Punctuation comes first: see jojo/data/clean/detokenize.py.
 """
 
 from __future__ import annotations
 
 import re
+
+from jojo.data.clean.rules import reword, rule
 
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
 _MONTHS = "january february april june july august september october november december"
@@ -72,19 +74,18 @@ def _any_of(words: str) -> str:
 
 
 _LOST = (  # apostrophes cut out with their word
-    (
-        re.compile(
-            r"\b(don|doesn|didn|isn|aren|wasn|weren|won|wouldn|couldn|shouldn|haven|hasn|hadn|can|"
-            r"ain) t\b"
-        ),
+    rule(
+        " t",
+        r"\b(don|doesn|didn|isn|aren|wasn|weren|won|wouldn|couldn|shouldn|haven|hasn|hadn|can|"
+        r"ain) t\b",
         r"\1't",
     ),
-    (re.compile(r"\b(i) (m|ve|ll|d)\b"), r"\1'\2"),
-    (re.compile(r"\b(you|we|they) (re|ve|ll)\b"), r"\1'\2"),
-    (re.compile(r"\b(he|she|it|that|what|there|who|here|let|where|how) s\b"), r"\1's"),
-    (re.compile(r"\bim\b"), "i'm"),
-    (re.compile(r"\bive\b"), "i've"),
-    (re.compile(r"\b(work(?:s|ed|ing)?) in it\b"), r"\1 in IT"),  # the trade
+    rule("i ", r"\b(i) (m|ve|ll|d)\b", r"\1'\2"),
+    rule(" ", r"\b(you|we|they) (re|ve|ll)\b", r"\1'\2"),
+    rule(" s", r"\b(he|she|it|that|what|there|who|here|let|where|how) s\b", r"\1's"),
+    rule("im", r"\bim\b", "i'm"),
+    rule("ive", r"\bive\b", "i've"),
+    rule(" in it", r"\b(work(?:s|ed|ing)?) in it\b", r"\1 in IT"),  # the trade
 )
 # Persona-Chat contracts what cannot be: "guess how old i'm?", "i've two dogs"
 _OWNED = (
@@ -125,12 +126,11 @@ _ABBREVIATED = "".join(
 _STARTS = re.compile(rf"(?:^|(?<!\.\.){_ABBREVIATED}[.!?][\"')]? )[\"'(]?[a-z]")
 
 
-def recase(text: str) -> str:
-    """`text` with its capitals, if it has none."""
+def truecase(text: str) -> str:
+    """`text` with capitals, if it has none."""
     if text != text.lower():
         return text
-    for pattern, replacement in _LOST:
-        text = pattern.sub(replacement, text)
+    text, _ = reword(text, _LOST)
     text = _CONTRACTED.sub(lambda m: f"{m[1] or m[3]} {_FULL[m[2] or m[4]]}", text)
     text = _I.sub("I", text)
     text = _NAMES.sub(lambda m: _titled(m[0]), text)

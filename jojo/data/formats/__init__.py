@@ -1,5 +1,6 @@
 """Files of records, tables and text, streamed; one record -> messages.
 
+archives.py  folders and archives, walked within limits
 textfile.py  text in any encoding, plain or gzipped
 records.py   JSON, JSON lines, CSV, TSV, parquet
 tables.py    CSV and TSV of any dialect

@@ -3,9 +3,9 @@
     for where, value in tally.records(read_records(path, tally)):
         ...  # where: "chats.jsonl, line 12" or "chats.json, record 3"
 
-What a file is, its content says and not its name. Memory holds one record and a block of text,
+The content of a file tells what it is, not its name. Memory holds one record and a block of text,
 however big the file or a line of it. A damaged record is dropped with its place and the rest is
-read. Text is UTF-8 or UTF-16 with a byte order mark; bytes that are no UTF-8 are read as CP1252.
+read. Text is UTF-8 or UTF-16 with a byte order mark; bytes that are not UTF-8 are read as CP1252.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unusable(ValueError):
-    """A record nothing can be made of; the message is the reason it is dropped for."""
+    """A record that cannot be used; the message is the reason for dropping it."""
 
 
 class EmptyFile(ValueError):
-    """There is nothing in the file."""
+    """The file is empty."""
 
 
 class _TooLong(ValueError):
@@ -75,7 +75,7 @@ def read_records(path: Path, tally: Tally) -> Iterator[tuple[str, object]]:
 
 
 def kind_of(path: Path) -> str | None:
-    """ "json", "jsonl", "csv" or "parquet"; None for what holds no records. EmptyFile if empty."""
+    """ "json", "jsonl", "csv" or "parquet"; None if it holds no records; EmptyFile."""
     with open(path, "rb") as f:
         if f.read(4) == b"PAR1":
             return "parquet"
@@ -137,7 +137,7 @@ def _json_lines(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, obj
         number += 1
         where = f"{path.name}, line {number}"
         if len(line) == RECORD_MIB << 20 and not line.endswith("\n"):
-            _drop(tally, _reason(_TooLong()), where)
+            tally.reject(_reason(_TooLong()), where)
             while (line := text.readline(BLOCK)) and not line.endswith("\n"):
                 pass
         elif line.strip():
@@ -145,7 +145,7 @@ def _json_lines(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, obj
                 value = DECODER.decode(line.strip())
                 _check_unicode(line, value)
             except (ValueError, RecursionError) as error:
-                _drop(tally, _reason(error), where)
+                tally.reject(_reason(error), where)
             else:
                 yield where, value
 
@@ -164,11 +164,11 @@ def _json_values(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, ob
         try:
             value = window.take()
         except Unusable as error:
-            _drop(tally, str(error), where)
+            tally.reject(str(error), where)
         except (ValueError, RecursionError) as error:
             if number == 1 and isinstance(error, _TooLong):
                 raise ValueError(f"{path} {error}") from None
-            _drop(tally, _reason(error), where)
+            tally.reject(_reason(error), where)
             window.skip_record()
         else:
             records = None if in_array else _inner_records(value)
@@ -273,11 +273,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _TooLong):
         return f"a record over {RECORD_MIB} MiB"
     return str(error) if isinstance(error, Unusable) else MALFORMED
-
-
-def _drop(tally: Tally, reason: str, where: str) -> None:
-    tally.read()
-    tally.drop(reason, where=where)
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, object]]:

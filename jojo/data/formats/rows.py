@@ -4,8 +4,8 @@
     7,user,Hi!                             7,Anna,Hi!
     7,assistant,Hello.                     7,Bob,Hello.
 
-Where roles are names, whoever speaks first in a conversation is its user. A conversation's rows
-need not stand together, so all are in memory until the last one has been read.
+Where roles are names, whoever speaks first in a conversation is its user. The rows of a
+conversation may be scattered, so all are kept in memory until the last one has been read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Place = tuple[str, object]  # where a record is, and the record
 
 
 def grouped(records: Iterable[Place]) -> Iterator[Place]:
-    """Records as they come, and at last those that are made of rows."""
+    """Records as they come, and at the end those that are made of rows."""
     found: dict[object, tuple[str, list[dict]]] = {}
     for where, value in records:
         if row := _row(value):

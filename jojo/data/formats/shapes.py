@@ -2,10 +2,10 @@
 
     messages = tidy(messages_of(record))   # raises Unusable: str(error) is why not
 
-The shape is told by the keys. Chats: {"messages": [{"role", "content"}]} (OpenAI's fine-tuning
+The keys tell the shape. Chats: {"messages": [{"role", "content"}]} (OpenAI's fine-tuning
 files too), ShareGPT's {"conversations": [{"from", "value"}]}, lists of {"user", "bot"}, trees of
 OpenAssistant. Single questions: instruction/input/output, context/user/assistant, prompt/completion
-and the like. What ChatGPT and Claude export of somebody's chats is read, too.
+and the like. Exports of ChatGPT and Claude are read too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def messages_of(record: object, skip: Skip = ignore) -> list[Message]:
     if isinstance(record, list):
         return _turns(record, skip)
     if not isinstance(record, dict):
-        raise Unusable(f"no object but {_kind(record)}")
+        raise Unusable(f"not an object but {_kind(record)}")
     fields = {str(k).strip().lower(): v for k, v in record.items()}
     if isinstance(fields.get("prompt"), dict) and "replies" in fields["prompt"]:
         return oasst_best_path(fields, lang=None)
@@ -136,7 +136,7 @@ def _turns(turns: list, skip: Skip) -> list[Message]:
     messages: list[Message] = []
     for turn in turns:
         if not isinstance(turn, dict):
-            raise Unusable(f"a turn is no object but {_kind(turn)}")
+            raise Unusable(f"a turn is not an object but {_kind(turn)}")
         fields = {str(k).strip().lower(): v for k, v in turn.items()}
         role = next((fields[k] for k in ROLE_KEYS if k in fields), None)
         if role is None:
@@ -159,7 +159,7 @@ def _turn(role: str, fields: dict, skip: Skip) -> list[Message]:
     if isinstance(content, list):  # OpenAI's content parts
         parts = [p.get("text") if isinstance(p, dict) else p for p in content]
         if any(not isinstance(p, str) for p in parts):
-            skip("part that is no text")
+            skip("part that is not text")
         content = "\n".join(p for p in parts if isinstance(p, str))
     if content is None or content == "":
         calls = fields.get("tool_calls") or fields.get("function_call")

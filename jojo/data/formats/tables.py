@@ -52,18 +52,16 @@ def read_table(text: Text, path: Path, tally: Tally) -> Iterator[tuple[str, dict
             line = lines.put_back_all_but_one()
             cells = line.rstrip("\r\n").split(delimiter)
             if len(cells) != len(names):
-                tally.read()
-                tally.drop("malformed row", where=where)
+                tally.reject("malformed row", where)
                 continue
         if any(c.strip() for c in cells[len(names) :]):
-            tally.read()
-            tally.drop("more cells than the header", where=where)
+            tally.reject("more cells than the header", where)
         elif any(c.strip() for c in cells):
             yield where, dict(zip(names, cells, strict=False))
 
 
 class _Lines:
-    """Lines of a file for csv.reader, which can be read again from any point of a row on."""
+    """Lines of a file for csv.reader, which can be put back and read again from within a row."""
 
     def __init__(self, text: Text):
         self.text = text
@@ -90,7 +88,7 @@ class _Lines:
 
 
 def _delimiter(header: str) -> str:
-    """What most of the header's cells are parted by. (csv.Sniffer guesses from the text below.)"""
+    """What separates most of the header's cells. (csv.Sniffer guesses from the text below.)"""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(DELIMITERS, key=bare.count)
 

@@ -1,4 +1,4 @@
-"""Text files in whatever encoding, plain or gzipped, read bit by bit."""
+"""Text files in whatever encoding, plain or gzipped, read piece by piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a torn .gz rai
 
 
 class Text(io.TextIOWrapper):
-    """A text file, gzipped or not; bytes that are no UTF-8 are taken for CP1252."""
+    """A text file, gzipped or not; bytes that are not UTF-8 are read as CP1252."""
 
     note = None  # called once, if there are such
 
@@ -35,7 +35,7 @@ class Text(io.TextIOWrapper):
 
 
 def open_text(path: Path, note: Callable[[str], object] | None = None, newline: str = "\n") -> Text:
-    """UTF-8 or UTF-16, told by its byte order mark; bytes that are no UTF-8 are read as CP1252
+    """UTF-8 or UTF-16, told by its byte order mark; bytes that are not UTF-8 are read as CP1252
     and `note` is told. Reading may raise one of DAMAGE."""
     opener = gzip.open if is_gzipped(path) else open
     with opener(path, "rb") as f:

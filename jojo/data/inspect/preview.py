@@ -1,9 +1,9 @@
 """Conversations as the model sees them, token by token, and whether every reply learns to stop.
 
     found = audit(dataset, "assistant")  # of the whole dataset, in bounded memory
-    passages = conversations(dataset, "train", 3, 0, None, "assistant")
+    passages = conversation_passages(dataset, "train", 3, 0, None, "assistant")
 
-Trained tokens are those a loss is taken on (--loss_on); the others are read and not learned.
+Trained tokens are those a loss is taken on (--loss_on); the others are read but not learned.
 jojo/data/inspect/tokenview.py draws them.
 """
 
@@ -18,7 +18,8 @@ import numpy as np
 
 import tokenizer
 from jojo.data.batches import Batches
-from jojo.data.bins import SPLITS, Dataset, conversation_starts
+from jojo.data.bins import Dataset, conversation_starts
+from jojo.data.contract import SPLITS
 from jojo.text.template import NEWLINE, TEMPLATES, Template, loss_mask
 from tokenizer import ENDOFTEXT, IM_END, IM_START, N_TOKENS, SPECIAL_TOKENS
 
@@ -107,7 +108,7 @@ def mask_of(ids: np.ndarray, template: str, loss_on: str) -> np.ndarray:
     return np.ones(len(ids), dtype=bool) if loss_on == "all" else loss_mask(ids, template)
 
 
-def conversations(
+def conversation_passages(
     dataset: Dataset, split: str, n: int, start: int, seed: int | None, loss_on: str
 ) -> list[Passage]:
     """`n` conversations of a split from number `start` on, or drawn with `seed`."""
@@ -122,7 +123,7 @@ def conversations(
     return found
 
 
-def windows(
+def window_passages(
     dataset: Dataset, split: str, n: int, start: int, seed: int, loss_on: str, block_size: int
 ) -> list[Passage]:
     """Windows as a training with this seed reads them, one after another, from number `start`."""
@@ -133,7 +134,7 @@ def windows(
     for i in _numbers(count, n, start, None, f"windows of {block_size} in {split}"):
         ids = batches.ids_of(i)[0]
         trained = mask_of(ids, template, loss_on)
-        trained[0] = False  # nothing stands before it that it could be told from
+        trained[0] = False  # nothing before it could predict it
         found.append(passage(f"{split} window {i:,} of {count:,}", ids, trained))
     return found
 
@@ -170,20 +171,20 @@ class Audit:
 
     @property
     def problem(self) -> str | None:
-        """One line, where something will not be learned."""
+        """One line if something will not be learned, else None."""
         again = "prepare it again"
         if self.unclosed:
             return f"{self.name}: {self.unclosed}, so where one ends is not learned; {again}"
         if self.endless:
             return (
                 f"{self.name}: {self.endless:,} of {sum(self.replies.values()):,} replies of the "
-                f"assistant do not end in {self.stop} that is trained, so the model would not "
-                f"learn to stop there; first: {self.first}; {again}"
+                f"assistant do not end in a trained {self.stop}, so the model would not learn to "
+                f"stop there; first: {self.first}; {again}"
             )
         if not self.replies["train"]:
             return (
-                f"{self.name}: no stop token is ever trained, for train has no reply of the "
-                "assistant; check what the recipe calls assistant, or train with --loss_on all"
+                f"{self.name}: no stop token is ever trained, since train has no reply of "
+                "the assistant; check what the recipe calls assistant, or train with --loss_on all"
             )
         return None
 
@@ -271,7 +272,7 @@ def _replies(ids: np.ndarray, mask: np.ndarray, how: Template) -> tuple[np.ndarr
 
 
 def _follows(ids: np.ndarray, at: np.ndarray, wanted: list[int]) -> np.ndarray:
-    """Whether `wanted` stands at each of the positions `at`."""
+    """Whether `wanted` is at each of the positions `at`."""
     found = at + len(wanted) <= len(ids)
     for k, token in enumerate(wanted):
         found &= ids[np.minimum(at + k, len(ids) - 1)] == token

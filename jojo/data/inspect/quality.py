@@ -2,9 +2,9 @@
 
     examine(conversations, "chatml").report()
 
-Run by every recipe on a sample, and by data/report.py on more. Which figure counts as which sign
-stands in jojo/data/inspect/verdict.py. Turns are judged by their first TURN_CHARACTERS, and
-everything is counted, nothing understood.
+Run by every recipe on a sample, and by data/report.py on more. jojo/data/inspect/verdict.py says
+which figure counts as which sign. Turns are judged by their first TURN_CHARACTERS; everything is
+counted and nothing is understood.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tokenizer
-from jojo.data.bins import SPLITS, conversation_keys, conversation_starts
+from jojo.data.bins import conversation_keys, conversation_starts
+from jojo.data.contract import SPLITS
 from jojo.data.dedup import copies
 from jojo.data.inspect import wording
-from jojo.data.inspect.verdict import NO_VALIDATION, Quality, judge
+from jojo.data.inspect.verdict import NO_VALIDATION, Quality, with_verdict
 from jojo.text.template import Conversation, decode, encode_flat, template_named
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 TURN_CHARACTERS = 2_000  # a book in one turn must not cost more than its first page
 LANGUAGE_CHARACTERS = 250  # enough to be sure of a language
 LANGUAGE_LETTERS = 20  # in less of a text any language can be read
-LANGUAGE_SURE = 0.75  # of 4,300 English texts none was taken for another that surely
+LANGUAGE_SURE = 0.75  # of 4,300 English texts none was mistaken for another with that certainty
 DISTINCT_WORDS = 20_000  # distinct-n falls with the size of the text, so it is taken of this much
 WINDOWS = (256, 1024)  # tokens a model of the size people train here has in view
 CLIP = 110  # characters of an example
-SAMPLE_SEED = 0x5EED
+REPORT_SEED = 0x5EED
 
 
 Marks = dict[str, dict[int, str]]  # what holds -> the conversations it holds of: "train 2: «…»"
@@ -49,8 +50,8 @@ def examine(
     whole: dict[str, tuple[dict[int, str], int]] | None = None,
     examples: int = 3,
 ) -> Quality:
-    """Look at `conversations`; where they are a sample, `total` says of how many, and `whole` may
-    bring what is known of all of them: marks about copies, and of how many."""
+    """Examine `conversations`. If they are a sample, `total` is the size of the whole, and `whole`
+    holds what is known about all of it: marks of copies, and out of how many."""
     total = len(conversations) if total is None else total
     look = _Look(conversations, template)
     figures = {
@@ -72,7 +73,7 @@ def examine(
             shares[name], marks[name] = share, marked
     figures["shares"] = {name: round(share, 5) for name, share in shares.items()}
     shown = {name: tuple(islice(filter(None, m.values()), examples)) for name, m in marks.items()}
-    return judge(Quality(template, len(conversations), total, figures), shares, shown)
+    return with_verdict(Quality(template, len(conversations), total, figures), shares, shown)
 
 
 class _Look:
@@ -203,7 +204,7 @@ class _Look:
             one, other = self.all[i], self.all[original]
             twice = f"{clip(' / '.join(texts[i]))} is like {place(other, original)}"
             self.mark(f"{how}s", i, twice, ready=True)
-            if {one.split, other.split} == {"train", "val"}:
+            if {one.split, other.split} == set(SPLITS):
                 held_out, train = (i, original) if one.split == "val" else (original, i)
                 like = place(self.all[train], train)
                 text = f"{clip(' / '.join(texts[held_out]))} is like {like}"
@@ -286,7 +287,7 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
     starts = {split: conversation_starts(dataset.ids[split]) for split in splits}
     first = {"train": 0, "val": len(starts["train"]) - 1}
     total = sum(len(s) - 1 for s in starts.values())
-    chosen = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(total)[:sample])
+    chosen = np.sort(np.random.default_rng(REPORT_SEED).permutation(total)[:sample])
     template = dataset.manifest.template
 
     def read(i: int) -> Conversation:
@@ -308,7 +309,7 @@ def examine_dataset(dataset: Dataset, sample: int, examples: int = 3) -> Quality
 
 
 def _verbatim(keys: list[np.ndarray], read, examples: int) -> dict[str, tuple[dict, int]]:
-    """Marks of conversations whose ids stand in the dataset before, and out of how many."""
+    """Marks of conversations whose ids occur earlier in the dataset, and out of how many."""
     n_train, both = len(keys[0]), np.concatenate(keys)
     first_seen = np.unique(both, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(both)), first_seen)

@@ -32,7 +32,7 @@ def legend(colour: bool, ids: bool) -> str:
 
 
 def as_text(passage: Passage, colour: bool, ids: bool) -> str:
-    """The tokens for a terminal; without colours « » stand around those that are trained."""
+    """The tokens for a terminal; without colours, « » surround those that are trained."""
     draw = _coloured if colour else _plain
     return f"--- {passage.title}: {_totals(passage)}\n{draw(passage.tokens, ids).rstrip()}\n"
 

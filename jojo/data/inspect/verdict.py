@@ -1,6 +1,6 @@
-"""From figures to a verdict in plain terms, and how it is printed.
+"""From figures to a verdict in plain words, and how it is printed.
 
-A threshold is a share of the conversations that were looked at, unless it says otherwise. They
+A threshold is a share of the conversations examined, unless it says otherwise. They
 were set by reading DailyDialog, chit-chat, TinyStories, Alpaca and ShareGPT: see LOG.md.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from jojo.data.contract import NOTHING_HELD_OUT
 
 CASUAL = 3.0  # marks in 100 words: DailyDialog 4.5, chit-chat 7, stories 0.9, Alpaca 0.3
 SIMPLE_SENTENCE = 12  # words: TinyStories 8, SQuAD's Wikipedia 24
@@ -27,17 +29,17 @@ class Finding:
 
 
 NO_VALIDATION = Finding(
-    "nothing held out", "val is a copy of train: its loss says nothing about what is new"
+    NOTHING_HELD_OUT, "val is a copy of train: its loss says nothing about unseen text"
 )
 
 
 @dataclass(frozen=True)
 class Sign:
     mark: str  # as in Quality.figures["shares"]
-    at: float  # share of the conversations from which on it is a sign
+    at: float  # share of the conversations from which it counts as a sign
     name: str
     text: str  # {share} is filled in
-    is_kind: bool = False  # tells what kind of data it is, not a mistake in it
+    is_kind: bool = False  # says what kind of data it is; no mistake in it
 
 
 GOOD = (
@@ -51,46 +53,60 @@ BAD = (
         "encyclopedic",
         0.2,  # Alpaca has 0.11: an instruction may well ask for a definition
         "raw encyclopedia",
-        "{share} explain as an encyclopedia does: a model of it sounds like Wikipedia",
+        "{share} explain like an encyclopedia: a model trained on it sounds like Wikipedia",
         is_kind=True,
     ),
     Sign(
         "formal",
         0.25,  # DailyDialog has 0.01, TinyStories 0.01
         "formal documents",
-        "{share} are answered in long or heavy sentences in which nobody is spoken to: stiff",
+        "{share} are answered stiffly, in long or heavy sentences that address nobody",
         is_kind=True,
     ),
     Sign(
         "code",
         0.15,  # a chat about everything has some; from here on code is what it is about
         "code",
-        "{share} are answered with code: a model of it answers with code blocks",
+        "{share} are answered with code: a model trained on it answers in code blocks",
         is_kind=True,
     ),
-    Sign("exact duplicates", 0.002, "duplicates", "{share} stand there more than once"),
-    Sign("near duplicates", 0.05, "near duplicates", "{share} hardly differ from another one"),
+    Sign("exact duplicates", 0.002, "duplicates", "{share} occur more than once"),
+    Sign("near duplicates", 0.05, "near duplicates", "{share} are almost the same as another"),
     Sign(
         "leak",
         0.01,  # of val: less does not show in the loss
         "leakage",
-        "{share} of val stand in train too, or hardly differ: the validation loss is too good",
+        "{share} of val are in train too, or almost: the validation loss looks too good",
     ),
-    Sign("one-sided", 0.005, "one-sided", "{share} have one side only: nobody is answered"),
+    Sign("one-sided", 0.005, "one-sided", "{share} have one side only: nothing is answered"),
     Sign(
         "ends without a reply",
         0.02,
         "no reply",
-        "{share} end with what nobody answers: --loss_on assistant never learns it",
+        "{share} end with an unanswered turn, which --loss_on assistant never learns",
     ),
     Sign("over 1024 tokens", 0.1, "too long", "{share} are longer than a window of 1,024 tokens"),
     Sign("over 256 tokens", 0.5, "too long", "{share} are longer than a window of 256 tokens"),
     Sign("another language", 0.02, "mixed languages", "{share} are in another language"),
-    # One real address in a thousand chats is one that a model may learn by heart.
-    Sign("personal data", 0.001, "personal data", "{share} hold an e-mail, phone or card number"),
-    Sign("toxic words", 0.005, "toxic words", "{share} hold a word of a list (no judge of tone)"),
+    # One real address in a thousand chats is one that a model may memorize.
+    Sign(
+        "personal data",
+        0.001,
+        "personal data",
+        "{share} contain an e-mail address, phone or card number",
+    ),
+    Sign(
+        "toxic words",
+        0.005,
+        "toxic words",
+        "{share} contain a word from a list, which cannot judge tone",
+    ),
 )
-COPIES = ("exact duplicates", "near duplicates", "leak")  # of a sample the others may be elsewhere
+COPIES = (
+    "exact duplicates",
+    "near duplicates",
+    "leak",
+)  # in a sample, the other copy may be missing
 DOCUMENTS_HAVE_NO = ("too long",)  # plain text is cut into windows anyway
 
 
@@ -133,7 +149,7 @@ class Quality:
         }
 
     def brief(self) -> dict:
-        """The same for a manifest: no words out of the conversations themselves."""
+        """The same for a manifest, without any text of the conversations."""
         facts = self.facts()
         facts["figures"] = {k: v for k, v in self.figures.items() if k != "frequent_replies"}
         return {name: facts[name] for name in ("looked_at", "verdict", "figures")} | {
@@ -145,7 +161,7 @@ class Quality:
         lines = [f"quality: {self.verdict} ({self._looked_at()})"]
         for warning in self.warnings[:SUMMARY_WARNINGS]:
             example = f", e.g. {warning.examples[0]}" if warning.examples else ""
-            lines.append(f"  mind: {warning.name}: {warning.text}{example}")
+            lines.append(f"  warning: {warning.name}: {warning.text}{example}")
         if (more := len(self.warnings) - SUMMARY_WARNINGS) > 0:
             lines.append(f"  and {more} more; python data/report.py shows all")
         return lines
@@ -164,10 +180,10 @@ class Quality:
     def _looked_at(self) -> str:
         if self.looked_at == self.total:
             return f"{self.total:,} {self.kind}"
-        return f"{self.looked_at:,} of {self.total:,} {self.kind} looked at"
+        return f"{self.looked_at:,} of {self.total:,} {self.kind} examined"
 
 
-def judge(
+def with_verdict(
     quality: Quality, shares: Mapping[str, float], shown: Mapping[str, tuple[str, ...]]
 ) -> Quality:
     """Fill in the signs and the verdict. `shares` of what is marked, `shown` examples of it."""
@@ -203,12 +219,12 @@ def _of_size(quality: Quality) -> list[Finding]:
     """Warnings that are about the whole and not about single conversations."""
     found = []
     if quality.total < TINY:
-        text = f"{quality.total:,} {quality.kind}: a model learns them by heart"
+        text = f"{quality.total:,} {quality.kind}: a model will memorize them"
         found.append(Finding("tiny", text))
     words = quality.figures.get("distinct_replies") or quality.figures["distinct"]
     frequent = quality.figures.get("frequent_replies", {})
     top = sum(frequent.values())
-    # few words repeat little: where less than the 20,000 were there, distinct-2 is higher anyway
+    # few words repeat little: with fewer than 20,000, distinct-2 is higher anyway
     if words[1] < DISTINCT_2 or top >= TOP_REPLIES:
         text = f"distinct-2 is {words[1]}"
         if top:
@@ -220,9 +236,9 @@ def _of_size(quality: Quality) -> list[Finding]:
 
 def _verdict(quality: Quality, kinds: list[str]) -> str:
     good = ", ".join(sign.name for sign in quality.good)
-    mind = ", ".join(w.name for w in quality.warnings if w.name not in kinds)
+    warnings = ", ".join(w.name for w in quality.warnings if w.name not in kinds)
     if not quality.is_chat:
-        text = "plain documents, no turns: they teach to tell, not to answer"
+        text = "plain documents without turns: they teach a model to write, not to answer"
         text += f"; {', '.join([good] if good else kinds)}" if good or kinds else ""
     elif kinds and good:
         text = f"mixed: {good}; but {', '.join(kinds)}"
@@ -231,8 +247,8 @@ def _verdict(quality: Quality, kinds: list[str]) -> str:
     elif good:
         text = f"good chat data: {good}"
     else:
-        text = "chat data without a clear sign of talk"
-    return f"{text}; mind: {mind}" if mind else text
+        text = "chat data with no clear sign of talk"
+    return f"{text}; warnings: {warnings}" if warnings else text
 
 
 def _text(sign: Sign, shares: Mapping[str, float]) -> str:
@@ -276,13 +292,13 @@ def _rows(quality: Quality) -> list[tuple[str, str]]:
     style = f"{f['casual_per_100_words']} casual marks in 100 words, "
     style += f"{f['words_a_sentence']} words a sentence"
     if quality.is_chat:
-        style += f", {percent(f['replies_that_ask'])} of the replies ask back"
+        style += f", {percent(f['replies_that_ask'])} of the replies ask something back"
     style += (
         f"; formal {share('formal')}, encyclopedic {share('encyclopedic')}, code {share('code')}"
     )
     repeats = "at least " if quality.looked_at < quality.total else ""
     repeats += f"exact {share('exact duplicates')}, near {share('near duplicates')}, "
-    repeats += f"{share('leak')} of val like one in train"
+    repeats += f"{share('leak')} of val similar to train"
     distinct = "distinct-1 {}, distinct-2 {}".format(*f["distinct"])
     if quality.is_chat:
         distinct += "; of the replies {}, {}".format(*f["distinct_replies"])
@@ -295,7 +311,7 @@ def _rows(quality: Quality) -> list[tuple[str, str]]:
         ("frequent replies", listed(frequent, percent)),
         ("copies", repeats),
         ("personal data", listed(f["personal_data"]) or "none found"),
-        ("words of the list", listed(f["toxic_words"]) or "none"),
+        ("listed words", listed(f["toxic_words"]) or "none"),
     ]
 
 

@@ -1,7 +1,7 @@
-"""What kind of language a text is: casual, formal, code; and what should not stand in it.
+"""What kind of language a text is: casual, formal, code; and what should not be in it.
 
-Lists of words and patterns, no judge: they count what stands there and understand nothing.
-English alone; a text in another language shows as neither casual nor formal.
+Lists of words and patterns count what is there; they understand nothing and cannot judge it.
+English only; a text in another language shows as neither casual nor formal.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ HELPING = re.compile(
     r"(?:let me|i['’]?ll) (?:check|see|help|look)|what (?:kind of )?(?:error|problem|seems))\b",
     re.IGNORECASE,
 )
-PERSONA = {  # somebody is asked to play somebody, or tells what they do as *waves*
+PERSONA = {  # somebody is asked to play somebody, or describes their actions, as in *waves*
     "user": re.compile(r"\b(?:act as|pretend (?:to be|you)|you are now|role-?play)\b", re.I),
     "assistant": re.compile(r"(?<![*\w])\*[a-z][^*\n]{2,60}\*(?![*\w])"),
 }
@@ -159,12 +159,12 @@ def _is_contraction(word: str) -> bool:
 
 
 def is_encyclopedic(text: str) -> bool:
-    """Whether it opens with a definition or tells years; asked of formal texts alone."""
+    """Whether it opens with a definition or mentions years; asked only of formal texts."""
     return bool(DEFINES.match(text) or DATED.search(text))
 
 
 def code_share(text: str) -> float:
-    """Share of its characters that stand in fenced blocks or on lines that look like code."""
+    """Share of its characters in fenced blocks or on lines that look like code."""
     if not any(mark in text for mark in ("```", ";", "{", "(", "=", "<", "import ")):
         return 0.0
     fenced = sum(len(m[0]) for m in FENCE.finditer(text))

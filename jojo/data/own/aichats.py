@@ -1,4 +1,4 @@
-"""A conversation as ChatGPT and Claude export what somebody wrote with them.
+"""Conversations as ChatGPT and Claude export them.
 
     {"title": "Tea", "current_node": "c", "mapping": {                     ChatGPT
       "a": {"message": null, "parent": null, "children": ["b"]},
@@ -9,8 +9,8 @@
       {"uuid": "b", "sender": "human", "text": "Hi!", "content": [{"type": "text", ...}],
        "parent_message_uuid": "..."}, ...]}
 
-Messages are a tree: what was asked or answered anew is another branch. Only the one that the page
-shows is read. Of ChatGPT's messages the hidden ones, tools and thoughts are left out.
+Messages are a tree: a question or answer that was redone is another branch. Only the branch that
+the page shows is read. ChatGPT's hidden messages, tools and thoughts are left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def chatgpt(record: dict, skip: Skip) -> list[Message]:
         parts = _object(message, "content").get("parts")
         parts = parts if isinstance(parts, list) else []
         if any(not isinstance(part, str) for part in parts):
-            skip("part that is no text")
+            skip("part that is not text")
         text, sources = SOURCE.subn("", "\n".join(p for p in parts if isinstance(p, str)))
         if sources:
             skip("mark of a source")
@@ -49,7 +49,7 @@ def chatgpt(record: dict, skip: Skip) -> list[Message]:
 
 
 def claude(record: dict) -> list:
-    """Its turns, in a shape that many have."""
+    """Its turns, in a common shape."""
     turns = record["chat_messages"]
     if not all(isinstance(t, dict) and isinstance(t.get("uuid"), str) for t in turns):
         return turns
@@ -60,7 +60,7 @@ def claude(record: dict) -> list:
 
 
 def _branch(nodes: dict[str, tuple[object, object]], leaf: object) -> list[dict]:
-    """The messages from the root to `leaf`, of {id: (parent, message)}; by default the last."""
+    """The messages from the root to `leaf`, of {id: (parent, message)}; by default the last one."""
     node = leaf if isinstance(leaf, str) and leaf in nodes else next(reversed(nodes), None)
     found, seen = [], set()
     while isinstance(node, str) and node in nodes and node not in seen:
@@ -82,7 +82,7 @@ def _left_out(message: dict) -> str | None:
     if message.get("recipient") not in (None, "all"):
         return "call of a tool"
     if _object(message, "content").get("content_type") not in TEXTS:
-        return "part that is no text"
+        return "part that is not text"
     return None
 
 

@@ -47,7 +47,7 @@ def read(data: dict, where: str, tally: Tally) -> Iterator[ChatLine]:
 
 
 def _other(channel: dict, messages: list) -> str | None:
-    """Direct messages are called as the other one is, so all else is the owner's."""
+    """Direct messages are named after the other person; everybody else is the owner."""
     if channel.get("type") not in ("DirectTextChat", "1"):
         return None
     authors = [m.get("author") for m in messages if isinstance(m, dict)]
@@ -70,11 +70,11 @@ def _left_out(message: dict) -> str | None:
 
 
 def _names(author: dict) -> tuple[str, tuple[str, ...]]:
-    """The account's name, which is the same in every server, and what it is called here."""
+    """The account's name, the same on every server, and its nickname on this one."""
     name = author["name"]
     if not isinstance(name, str):
         raise TypeError
-    if name == "Deleted User":  # all of them are called so
+    if name == "Deleted User":  # shared by all of them
         return f"{name} {author['id'][-4:]}", ()
     return name, tuple({author.get("nickname") or name} - {name})
 
@@ -90,7 +90,7 @@ def _time(stamp: object) -> float | None:
 
 
 def readable(text: str, message: dict) -> str:
-    """What stands in <> for machines, should an export hold it, as people see it."""
+    """Machine-readable marks in <>, should an export have any, as people see them."""
     mentions = message.get("mentions") or []
     called = {str(m.get("id")): m.get("nickname") or m.get("name") for m in mentions}
 

@@ -1,11 +1,11 @@
-"""What lies in the files, folders and archives somebody names, told by content.
+"""What is in the files, folders and archives that were named, told by their content.
 
     with Found(paths) as found:
         for file in found.files: ...  # file.kind: "slack", "whatsapp", "records", "text", ...
         for fault in found.faults: ...  # what cannot be read, and why
 
-Hidden files are passed over. Archives are unpacked into a temporary folder for as long as this is
-open, those within them too, up to NESTED deep. A file given twice is read once.
+Hidden files are ignored. Archives are unpacked into a temporary folder for as long as this is
+open, those within them too, up to MAX_DEPTH deep. A file given twice is read once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import re
 import stat
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,20 +24,18 @@ from types import ModuleType
 from typing import NamedTuple
 
 from jojo.data.contract import Tally
+from jojo.data.formats.archives import Unpacked, is_archive, unpack, visible_files
 from jojo.data.formats.records import DOCUMENT_MIB, EmptyFile, Unusable, read_records
 from jojo.data.formats.rows import grouped
 from jojo.data.formats.textfile import DAMAGE, Text, open_text
 from jojo.data.own import discord, interviews, slack, telegram
-from jojo.data.own.kinds import HEAD_CHARACTERS, is_archive, kind, what_else
-from jojo.web.download import MAX_RATIO, RATIO_FREE_BYTES, unpack
+from jojo.data.own.kinds import HEAD_CHARACTERS, kind, what_else
 
-KINDS = (
+READABLE = (
     "exports of WhatsApp (text), Telegram (JSON), Discord (DiscordChatExporter JSON) and Slack "
     "(zip), ChatGPT and Claude; JSON, JSON lines, CSV, TSV and parquet with messages, "
     "instructions or questions; ChatML; User:/Bot: and Name: lines; plain text"
 )
-NESTED = 3  # archives within archives
-PASSED_OVER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 # How an export that is a single object begins: Discord, a chat of Telegram, an account of Telegram.
 DOCUMENT = re.compile(
     r"""\A\s*\{(?:\s*"guild"\s*:|(?s:.*?)"type"\s*:\s*"\w+",\s*"id"\s*:|\s*"about"\s*:|"""
@@ -55,7 +52,7 @@ class Fault(NamedTuple):
 @dataclass(slots=True)
 class File:
     path: Path
-    name: str  # as people know it: in which folder or archive it lies
+    name: str  # as people know it, with its folder or archive
     kind: str  # slack (a folder), whatsapp, chatml, dialogue, names, records, texts or text
     size_bytes: int
 
@@ -76,7 +73,6 @@ class Found:
         self._paths = paths
         self._names = Counter(path.name for path in paths)
         self._seen: set[tuple[int, int]] = set()
-        self._left = 0  # bytes that the archives within an archive may still unpack to
         self._temporary = tempfile.TemporaryDirectory(prefix="jojo-")
         try:
             for path in paths:
@@ -92,9 +88,9 @@ class Found:
 
     def _nothing(self) -> str:
         if not self.faults:
-            return f"{self} holds no files (hidden ones are passed over)"
+            return f"{self} holds no files (hidden ones are ignored)"
         found = [f"{where}: {reason}" for reason, where in self.faults]
-        return f"nothing can be read of {self} ({shown(found)}); what is read: {KINDS}"
+        return f"nothing can be read of {self} ({shown(found)}); supported are {READABLE}"
 
     def __enter__(self) -> Found:
         return self
@@ -114,12 +110,14 @@ class Found:
         if not path.exists():
             raise ValueError(f"{path} does not exist: give a file, a folder or a zip")
         name = path.name or path.resolve().name
-        if self._names[path.name] > 1:  # a chat is known by it, and iOS calls each _chat.txt
+        if (
+            self._names[path.name] > 1
+        ):  # chats are told apart by name, and iOS calls each of them _chat.txt
             name = path.as_posix()
         if path.is_dir():
-            self._look_into(path, name, NESTED)
+            self._look_into(path, name)
         elif path.is_file():
-            self._look_at(path, name, NESTED)
+            self._look_at(path, name)
         else:
             raise ValueError(f"{path} is neither a file nor a folder: save it to a file first")
 
@@ -130,8 +128,12 @@ class Found:
             else:
                 tally.used(path)
 
-    def _look_into(self, folder: Path, name: str, depth: int) -> None:
-        files = list(_plain_files(folder, self._fault_of, name))
+    def _look_into(self, folder: Path, name: str, outer: Unpacked | None = None) -> None:
+        def failed(error: OSError) -> None:
+            path = Path(error.filename)
+            self._fault_of(error, path, f"{name}/{path.relative_to(folder).as_posix()}")
+
+        files = list(visible_files(folder, failed))
         inside = [path.relative_to(folder) for path in files]
         workspaces = _workspaces(inside)
         for root in workspaces:
@@ -141,14 +143,14 @@ class Found:
             self.files.append(File(folder / root, where, "slack", size))
         for path, relative in zip(files, inside, strict=True):
             if not any(relative.is_relative_to(root) for root in workspaces):
-                self._look_at(path, f"{name}/{relative.as_posix()}", depth)
+                self._look_at(path, f"{name}/{relative.as_posix()}", outer)
 
-    def _look_at(self, path: Path, name: str, depth: int) -> None:
+    def _look_at(self, path: Path, name: str, outer: Unpacked | None = None) -> None:
         name = os.fsencode(name).decode("utf-8", "replace")  # of a file it may be any bytes
         try:
             facts = path.stat()
             if not stat.S_ISREG(facts.st_mode):
-                raise Unusable("is no plain file")
+                raise Unusable("is not a regular file")
             if (facts.st_dev, facts.st_ino) in self._seen:
                 raise Unusable("was given twice")
             self._seen.add((facts.st_dev, facts.st_ino))
@@ -157,23 +159,12 @@ class Found:
             if what := what_else(head):
                 raise Unusable(f"is {what}")
             if is_archive(path):
-                self._unpack(path, name, depth)
+                folder = Path(tempfile.mkdtemp(dir=self._temporary.name))
+                self._look_into(folder, name, unpack(path, folder, outer))
             else:
                 self.files.append(File(path, name, kind(path), facts.st_size))
-        except (ValueError, OSError, zipfile.BadZipFile, *DAMAGE) as error:
+        except (ValueError, OSError, *DAMAGE) as error:
             self._fault_of(error, path, name)
-
-    def _unpack(self, path: Path, name: str, depth: int) -> None:
-        if not depth:
-            raise Unusable(f"lies more than {NESTED} archives deep")
-        folder = Path(tempfile.mkdtemp(dir=self._temporary.name))
-        unpack(path, folder)
-        if depth == NESTED:
-            self._left = max(RATIO_FREE_BYTES, path.stat().st_size * MAX_RATIO)
-        self._left -= sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        if self._left < 0:
-            raise Unusable("grows beyond all measure")
-        self._look_into(folder, name, depth - 1)
 
     def _fault_of(self, error: Exception, path: Path, name: str) -> None:
         self.faults.append(Fault(reason_of(error, path), name))
@@ -190,7 +181,7 @@ def reason_of(error: Exception, path: Path) -> str:
         return "a file without permission to read it"
     if isinstance(error, EmptyFile):
         return "an empty file"
-    if isinstance(error, (*DAMAGE, zipfile.BadZipFile)):
+    if isinstance(error, DAMAGE):
         return f"a file that is damaged ({error})"
     if isinstance(error, OSError):
         return f"a file that cannot be read: {error.strerror or error}"
@@ -235,22 +226,6 @@ def _is_document(file: File) -> bool:
 def export_of(value: object) -> ModuleType | None:
     """The reader of the chat export that this is."""
     return next((m for m in (discord, telegram, interviews) if m.matches(value)), None)
-
-
-def _plain_files(folder: Path, fault, name: str) -> Iterator[Path]:
-    """All that are not hidden, sorted. Folders behind links are not entered: they may go round."""
-
-    def failed(error: OSError) -> None:
-        inside = Path(error.filename).relative_to(folder).as_posix()
-        fault(error, Path(error.filename), f"{name}/{inside}")
-
-    for root, folders, files in os.walk(folder, onerror=failed):
-        folders[:] = sorted(f for f in folders if not _is_hidden(f))
-        yield from (Path(root) / file for file in sorted(files) if not _is_hidden(file))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in PASSED_OVER
 
 
 def _workspaces(inside: Sequence[Path]) -> list[Path]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import tarfile
-import zipfile
 from pathlib import Path
 
 from jojo.data.contract import Tally
@@ -15,7 +13,7 @@ from jojo.data.formats.textfile import open_text
 from jojo.data.own import textchats, whatsapp
 
 HEAD_CHARACTERS = 1 << 16
-MAGIC = (  # how files begin that hold no text, and what people call them
+MAGIC = (  # the first bytes of files that are not text, and what people call them
     (rb"%PDF-", "a PDF"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0|II\*\0|MM\0\*|RIFF....WEBP", "an image"),
     (rb"\0\0\0.ftyp(?:hei|avif|mif1)", "an image"),
@@ -32,27 +30,16 @@ MAGIC = (  # how files begin that hold no text, and what people call them
     (rb"BEGIN:VC", "a contact card or calendar"),
     (rb"(?:\xef\xbb\xbf)?(?:WEBVTT|\d+\r?\n\d\d:\d\d:\d\d,\d{3} -->)", "a subtitle file"),
 )
-OFFICE = ("[Content_Types].xml", "mimetype")  # members of .docx and the like, of .odt and .epub
 CONTROL = re.compile("[\0-\b\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
 
 def what_else(head: bytes) -> str | None:
-    """What people call a file that begins so and holds no text."""
+    """What people call a file that begins like this and is not text."""
     return next((what for mark, what in MAGIC if re.match(mark, head, re.DOTALL)), None)
 
 
-def is_archive(path: Path) -> bool:
-    """A zip or tar, compressed or not. ValueError for a document that is a zip inside."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as zipped:
-            if any(name in OFFICE for name in zipped.namelist()[:3]):
-                raise Unusable("is an Office document or an e-book")
-        return True
-    return tarfile.is_tarfile(path)
-
-
 def kind(path: Path) -> str:
-    """What the file holds; ValueError where that is nothing known."""
+    """What the file holds; ValueError if its format is unknown."""
     records = kind_of(path)
     if records == "parquet":
         return _kind_of_records(path)
@@ -69,10 +56,10 @@ def kind(path: Path) -> str:
     if records in ("json", "jsonl"):
         opens_object = head.lstrip("\ufeff \r\n\t").startswith("{")
         return "records" if records == "json" and opens_object else _kind_of_records(path)
-    if textchats.names(head):
+    if textchats.has_names(head):
         return "names"
     if len(CONTROL.findall(head)) * 100 > len(head):
-        raise Unusable("is in no known format")
+        raise Unusable("is in an unknown format")
     return "text"
 
 
@@ -94,8 +81,8 @@ def _kind_of_records(path: Path) -> str:
 
 
 def _is_table(head: str) -> bool:
-    """Whether records stand below the header, or most lines have as many cells as it: prose that
-    begins with a comma or two is no table."""
+    """Whether records follow the header, or most lines have as many cells as it: prose that
+    begins with a comma or two is not a table."""
     first, *lines = [line for line in head.split("\n") if line.strip()]
     delimiter = max("\t,;|", key=first.count)
     names = [name.strip(' "\r\ufeff').lower() for name in first.split(delimiter)]

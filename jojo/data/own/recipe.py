@@ -1,12 +1,12 @@
-"""Somebody's own chats, in whatever form they are kept -> conversations.
+"""Your own chats, in whatever form they are kept -> conversations.
 
     prepare(RECIPE, FileOptions(paths=(Path("WhatsApp.zip"), Path("notes.jsonl")), me="Anna"))
 
-Chat exports go through jojo/data/own/transcript.py, all together, so that --me is looked for in all
+Chat exports go through jojo/data/own/transcript.py, all together, so that --me is searched in all
 of them; records through jojo/data/formats/shapes.py; ChatML and labelled lines through
-jojo/data/own/textchats.py. Plain text is learned where there is nothing but plain text; beside
-conversations it is dropped, since a model that is to answer would learn from it to go on talking. A
-file that cannot be read is one record dropped, and the others are read.
+jojo/data/own/textchats.py. Plain text is used where there is nothing else; beside conversations it
+is dropped, since it would teach a model that is to answer to go on talking. A file that cannot be
+read is one record dropped; the others are read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jojo.data.own.transcript import ChatLine
     from jojo.text.template import Conversation, Message
 
-IN_MEMORY_BYTES = 128 << 20  # near copies are looked for in no more than this
+IN_MEMORY_BYTES = 128 << 20  # near copies are searched in no more than this
 
 
 @dataclass
@@ -43,7 +43,7 @@ class FileOptions(ExportOptions):
 
     @cached_property
     def found(self) -> Found:
-        """Looked through once, for the template depends on it, too."""
+        """Searched once, since the template depends on it too."""
         from jojo.data.own.found import Found
 
         if not self.paths:
@@ -84,18 +84,18 @@ def is_prepared(options: FileOptions, template: str) -> bool:
         return False
     wanted = (template, tally.sources, _how(options))
     there = (manifest.template, manifest.sources, manifest.notes.get("options"))
-    # of a folder the name alone is known
+    # only the name of a folder is known
     return wanted == there and all(path.is_file() for path in options.paths)
 
 
 def _how(options: FileOptions) -> dict[str, object]:
-    """What decides what becomes of the files, as plain values."""
+    """The options that decide what becomes of the files, as plain values."""
     where = ("paths", "data_path", "out_dir", "name")
     given = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in where}
     return {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if v is not None}
 
 
-def check_name(name: str, folder: Path) -> None:
+def check_own_name(name: str, folder: Path) -> None:
     """ValueError where own chats of this name would replace another dataset, or another file."""
     path = folder / f"{name}.json"
     is_recipe = name in recipes.names()
@@ -131,8 +131,7 @@ def _first_of_each(found: Iterator[Conversation], tally: Tally) -> Iterator[Conv
 
 def _drop_file(reason: str, name: str, tally: Tally) -> None:
     if not tally.is_full:
-        tally.read()
-        tally.drop(reason, where=name)
+        tally.reject(reason, name)
 
 
 class _Reader:
@@ -164,11 +163,11 @@ class _Reader:
             except (ValueError, OSError, *DAMAGE) as error:
                 _drop_file(reason_of(error, file.path), file.name, self.tally)
         if self.lines:
-            yield from transcript.conversations(self.lines, self.options, self.tally)
+            yield from transcript.to_conversations(self.lines, self.options, self.tally)
         elif self.options.me is not None and not self.tally.is_full:
             raise ValueError(
-                f"{self.options.me_flag} {self.options.me!r} names nobody: {self.found} holds no "
-                "chat export in which people have names"
+                f"{self.options.me_flag} {self.options.me!r} names nobody: {self.found} has no "
+                "chat export with names in it"
             )
 
     def _of_file(self, file: File) -> Iterator[Conversation]:
@@ -188,7 +187,7 @@ class _Reader:
         elif file.kind == "text":
             size = textchats.piece_size(self.found.size_bytes)
             with file.opened(self.tally) as text:
-                for line, document in self.tally.records(textchats.documents(text, size)):
+                for line, document in self.tally.records(textchats.split_documents(text, size)):
                     yield from self._document(document, f"{file.name}, line {line}")
         elif file.kind in ("chatml", "dialogue"):
             roles = None
@@ -226,7 +225,9 @@ class _Reader:
         from jojo.data.own import textchats
 
         skip = partial(self.tally.skip, where=f"{where} {line}" if line else where)
-        for turns in self.tally.records(textchats.conversations(text, line or 1, roles, skip)):
+        for turns in self.tally.records(
+            textchats.split_conversations(text, line or 1, roles, skip)
+        ):
             at = f"{where} {turns[0].line}" if line else where
             yield from self._conversation([t.as_message() for t in turns], at)
 

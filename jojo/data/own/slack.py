@@ -97,7 +97,7 @@ class _People:
         return [x for x in found if isinstance(x, dict) and isinstance(x.get("id"), str)]
 
     def of(self, user: str, profile: object = None) -> tuple[str, ...]:
-        """Of somebody the workspace no longer lists, what the message itself says, or the id."""
+        """Names of a user; of one no longer listed, those in the message itself, or the id."""
         if user in self.names:
             return self.names[user]
         profile = profile if isinstance(profile, dict) else {}
@@ -110,7 +110,7 @@ def _line(message: dict, people: _People, at: str, room: str) -> ChatLine | str:
     subtype, user, text = message.get("subtype"), message.get("user"), message.get("text") or ""
     if subtype not in TALK or message.get("hidden"):
         return REASONS.get(subtype, "a system notice")
-    if subtype == "file_comment":  # old exports: what was said stands in `comment`
+    if subtype == "file_comment":  # old exports: the text is in `comment`
         user, text = message["comment"]["user"], message["comment"]["comment"]
     if user in people.bots or (message.get("bot_id") and subtype != "file_share") or not user:
         return "a bot"

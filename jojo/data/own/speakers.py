@@ -1,10 +1,10 @@
-"""Own chats as <speaker1> and <speaker2> text, to teach a model how somebody talks.
+"""Your own chats as <speaker1> and <speaker2> text, to teach a model how somebody talks.
 
     prepare(RECIPE, SpeakersOptions(data_path=Path("interviews.json")))
-    template_of(options.found)  # "speaker" where there are interviews and nothing else
+    usual_template(options.found)  # "speaker" where there are interviews and nothing else
 
 Reads what jojo/data/own/recipe.py reads, but for plain text. <speaker1> is the person to imitate:
-whose messages are outgoing, or who is named; where somebody talks with an assistant, the assistant.
+the author of the outgoing messages, or whoever is named; in chats with an assistant, the assistant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jojo.data.own.found import File, Found
     from jojo.text.template import Conversation
 
-DATASETS = ROOT / "datasets"  # where the file to read may lie, so that it need not be named
+DATASETS_FOLDER = ROOT / "datasets"  # where the file to read may lie, so that it need not be named
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SpeakersOptions(recipe.FileOptions):
     data_path: Path | None = None
     """The interviews or the chats: a file, a folder or a zip."""
     me: Annotated[str | None, tyro.conf.arg(name="as", metavar="NAME")] = None
-    """Who to imitate; by default whose messages are outgoing, else who writes most."""
+    """Who to imitate; by default the author of the outgoing messages, else whoever writes most."""
     system: tyro.conf.Suppress[str | None] = None
     paths: tyro.conf.Suppress[tuple[Path, ...]] = ()
 
@@ -41,7 +41,7 @@ class SpeakersOptions(recipe.FileOptions):
 
     @cached_property
     def found(self) -> Found:
-        self.paths = (self.data_path or only_json(DATASETS),)
+        self.paths = (self.data_path or only_json(DATASETS_FOLDER),)
         return super().found
 
 
@@ -51,7 +51,7 @@ def speakers(options: recipe.FileOptions, tally: Tally) -> Iterator[Conversation
     with options.found as found:
         if found.template == "text":
             raise ValueError(
-                f"{found} is plain text, in which nobody speaks: data/prepare-file.py prepares it"
+                f"{found} is plain text without speakers: prepare it with data/prepare-file.py"
             )
         for conversation in recipe.conversations(options, tally):
             turns = [m for m in conversation.messages if m["role"] != "system"]
@@ -62,7 +62,7 @@ def speakers(options: recipe.FileOptions, tally: Tally) -> Iterator[Conversation
 
 
 def jsons(folder: Path) -> list[Path]:
-    """The JSON files in it, but for hidden ones."""
+    """The JSON files in it, except hidden ones."""
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(p for p in found if p.suffix.lower() == ".json" and not p.name.startswith("."))
 
@@ -78,8 +78,8 @@ def only_json(folder: Path) -> Path:
     return found[0]
 
 
-def template_of(found: Found) -> str:
-    """How such chats are usually written down: interviews as speakers, the rest as ownchats do."""
+def usual_template(found: Found) -> str:
+    """The usual template of such chats: interviews as speakers, the rest as in prepare-file.py."""
     if found.template == "text":
         return "text"
     firsts = [record for file in found.files if (record := _first_record(file)) is not None]
@@ -87,7 +87,7 @@ def template_of(found: Found) -> str:
 
 
 def _first_record(file: File) -> object | None:
-    """None where there is none; all else that is no interview is anything else."""
+    """None where there is none; for a file of no records, its kind."""
     from jojo.data.formats.records import read_records
 
     if file.kind != "records":

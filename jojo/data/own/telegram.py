@@ -1,7 +1,7 @@
 """Telegram, as Telegram Desktop exports it in JSON: one chat, or everything an account has.
 
-https://core.telegram.org/import-export. Left out beside notices and media without words: what was
-forwarded or sent through a bot (the words are not the sender's), and chats with bots.
+https://core.telegram.org/import-export. Besides notices and media without text, this leaves out
+what was forwarded or sent through a bot (not the sender's own words), and chats with bots.
 """
 
 from __future__ import annotations

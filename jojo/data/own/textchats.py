@@ -3,8 +3,8 @@
     <|im_start|>user          User: Hi!            <speaker2> Hi!       Q: What is tea?
     Hi!<|im_end|>             Bot: Hello.          <speaker1> Hello.    A: A hot drink.
 
-Where a file holds several, <|endoftext|> stands between them. Without it a system turn begins a new
-one, and so does a blank line before a user's turn, unless blank lines stand between all turns; each
+Several in one file are separated by <|endoftext|>. Without it a system turn begins a new
+one, and so does a blank line before a user's turn, unless blank lines separate all turns; each
 Q: is a conversation of its own. Lines that begin with people's names are a chat like an export's,
 in which somebody has to be chosen as the assistant. All other text is a document, or several.
 """
@@ -24,13 +24,13 @@ START, STOP = "<|im_start|>", "<|im_end|>"
 BLOCK = 4 << 20  # characters read at once
 MAX_CHARACTERS = 64 << 20  # of one conversation
 SIZE = 16_000  # characters of a piece of a long document
-MIN_SIZE, PIECES = 1_000, 40  # of a little text smaller ones are made, that some can be held out
+MIN_SIZE, PIECES = 1_000, 40  # little text is cut smaller, so that some can be held out
 
 LABELS = {name: role for name, role in ROLE_OF.items() if role != "tool" and name != "person"}
 LABELS |= {"person a": "user", "person b": "assistant", "speaker2": "user", "speaker1": "assistant"}
 LABELS |= {"q": "user", "question": "user", "instruction": "user"}
 LABELS |= {"a": "assistant", "answer": "assistant", "response": "assistant"}
-EITHER = {"you": "user", "me": "assistant", "i": "assistant"}  # beside another label its opposite
+EITHER = {"you": "user", "me": "assistant", "i": "assistant"}  # the opposite of the label beside it
 OPPOSITE = {"user": "assistant", "assistant": "user"}
 SAID_BY = {"author", "sender", "sendername", "user", "username", "name", "from", "speaker", "role"}
 QUESTIONS = {"q", "question", "instruction"}
@@ -48,7 +48,7 @@ class Turn(NamedTuple):
     role: str
     content: str
     line: int
-    after_blank: bool  # a blank line stands before it
+    after_blank: bool  # a blank line precedes it
 
     def as_message(self) -> dict[str, str]:
         return {"role": self.role, "content": self.content}
@@ -72,7 +72,7 @@ def is_chatml(text: str) -> bool:
 
 
 def labels(text: str) -> dict[str, str] | None:
-    """The two labels that lines of this dialogue begin with, as {label: role}; None: it is none.
+    """The two labels that the lines of a dialogue begin with, as {label: role}; None: no dialogue.
 
     The text begins with one, and the first of the opposite side is the other; what else looks like
     a label is something said.
@@ -91,7 +91,7 @@ def labels(text: str) -> dict[str, str] | None:
     return None
 
 
-def names(text: str) -> bool:
+def has_names(text: str) -> bool:
     """Whether the lines of a text begin with the names of a few people, each more than once."""
     lines = [line for line in text.split("\n") if line.strip()][:1000]
     count = Counter(m[1] for line in lines if (m := NAME.match(line)))
@@ -104,7 +104,7 @@ def names(text: str) -> bool:
 
 
 def said(stream: IO[str]) -> Iterator[tuple[int, str, str]]:
-    """Line, name and text of what people say; a line without a name goes on with the one before."""
+    """Line, name and text of what people say; a line without a name continues the one before."""
     number, who, text = 0, "", ""
     for at, line in enumerate(stream, start=1):
         if match := NAME.match(line):
@@ -149,10 +149,10 @@ def _labelled_turns(text: str, line: int, roles: dict[str, str], skip: Skip) -> 
         yield Turn(roles[_name(match)], content, line, after_blank)
 
 
-def conversations(
+def split_conversations(
     text: str, line: int, roles: dict[str, str] | None, skip: Skip
 ) -> Iterator[list[Turn]]:
-    """The turns of a text without <|endoftext|>, parted where a new conversation begins.
+    """The turns of a text without <|endoftext|>, split where a new conversation begins.
 
     `roles`: its labels; None: it is ChatML.
     """
@@ -175,7 +175,7 @@ def conversations(
 
 
 def parts(stream: IO[str]) -> Iterator[tuple[int, str]]:
-    """What stands between <|endoftext|>, and the line it begins in; nothing empty."""
+    """The texts between <|endoftext|>, unless empty, and the lines they begin in."""
     rest, line = "", 1
     while block := stream.read(BLOCK):
         *whole, rest = (rest + block).split(END)
@@ -188,8 +188,8 @@ def parts(stream: IO[str]) -> Iterator[tuple[int, str]]:
         yield line, rest
 
 
-def documents(stream: IO[str], size: int = SIZE) -> Iterator[tuple[int, str]]:
-    """Plain documents: parted by <|endoftext|>, or else pieces of about `size` characters."""
+def split_documents(stream: IO[str], size: int = SIZE) -> Iterator[tuple[int, str]]:
+    """Plain documents: separated by <|endoftext|>, or else pieces of about `size` characters."""
     rest, line, marked = "", 1, None
     at_end = False
     while not at_end:

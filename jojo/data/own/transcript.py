@@ -1,10 +1,11 @@
 """Lines of a chat export -> conversations: one person becomes the assistant, the rest the user.
 
-    for conversation in conversations(whatsapp.read(text, "chat.txt", tally), options, tally): ...
+    lines = whatsapp.read(text, "chat.txt", tally)
+    for conversation in to_conversations(lines, options, tally): ...
 
 Each room is sorted by time and cut where nobody writes for longer than --gap, and every 40 turns;
 messages of one side in a row become one turn. In a group the others are one user, without their
-names: whoever chats with the model later writes without a name, too. A conversation that the
+names: whoever chats with the model later writes without a name too. A conversation that the
 assistant opens keeps that opening, because the answer to it means nothing without it; a last turn
 of the user, which nobody answered, is left out.
 """
@@ -33,18 +34,18 @@ MOST_TURNS = 40  # fills a context; a chat without a pause must not be all of a 
 class ChatLine:
     """One message of an export."""
 
-    time: float | None  # seconds since 1970; None: it stays where it stands
+    time: float | None  # seconds since 1970; None: it keeps its place
     author: str
     text: str
-    where: str  # "export, message 12": what stands before the last comma names the export
+    where: str  # "export, message 12": the part before the last comma names the export
     room: str = ""  # a channel, a thread, a chat
-    me: bool | None = None  # whether the export's owner wrote it, where the export tells
+    me: bool | None = None  # whether the export's owner wrote it, if the export says so
     also: tuple[str, ...] = ()  # other names of the author
 
 
 @dataclass
 class ExportOptions(CommonOptions):
-    """Of a recipe that reads chat exports."""
+    """Options of a recipe that reads chat exports."""
 
     me: str | None = None
     """Who becomes the assistant; by default the export's owner, else who writes most."""
@@ -62,10 +63,10 @@ class ExportOptions(CommonOptions):
         seconds(self.gap, "--gap")
 
 
-def conversations(
+def to_conversations(
     lines: Iterable[ChatLine], options: ExportOptions, tally: Tally
 ) -> Iterator[Conversation]:
-    """Of all exports at once, so that --me may be in any of them. A record is a conversation.
+    """Reads all exports together, so that --me may be in any of them. A record is a conversation.
 
     ValueError where --me names nobody, or several people.
     """
@@ -92,7 +93,7 @@ def conversations(
             continue
         used = max(i for i, turn in enumerate(turns, start=1) if turn["role"] == "assistant")
         if used < len(piece):
-            tally.skip("nobody answers it", len(piece) - used, piece[used].where)
+            tally.skip("a last message without a reply", len(piece) - used, piece[used].where)
         if hide:
             messages, replaced = hide(messages)
             for what, n in replaced.items():
@@ -103,7 +104,7 @@ def conversations(
 
 
 def _readable(lines: Iterable[ChatLine], tally: Tally, invisible: str) -> Iterator[ChatLine]:
-    """Lines with text; what no file can hold (half an emoji) is taken out of it."""
+    """Lines with text, without what no file can hold (half an emoji)."""
     for line in lines:
         text = line.text if line.text.isascii() else whole_characters(line.text)
         if text != line.text:
@@ -127,7 +128,7 @@ def moment(value: object) -> float | None:
 
 
 def whole_characters(text: str) -> str:
-    """Joins surrogate pairs, as JSON may hold them, and takes out lone ones."""
+    """Surrogate pairs, as JSON may hold them, joined; lone ones removed."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
@@ -143,7 +144,7 @@ def _in_order(lines: Sequence[ChatLine]) -> list[ChatLine]:
 def _cut(
     lines: Iterable[ChatLine], gap: float, mine: Callable[[ChatLine], bool]
 ) -> Iterator[list[ChatLine]]:
-    """Where it is silent, and a long conversation where a turn of the user begins."""
+    """Cut at silences, and in a long conversation where a turn of the user begins."""
     piece: list[ChatLine] = []
     last, turns = None, 0
     for line in lines:
@@ -160,7 +161,7 @@ def _cut(
 
 
 def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[ChatLine], bool]:
-    """Who of each export is the assistant, as a test of a line."""
+    """A test of whether a line is by the person who becomes the assistant."""
     if not lines:
         return bool
     if options.me is not None:
@@ -169,7 +170,7 @@ def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[C
     chosen = _owners(lines)
     mine = sum(line.author in chosen[_export(line)] for line in lines)
     names = sorted({name for names in chosen.values() for name in names})
-    hint = f"; {options.me_flag} NAME takes somebody else" if options.me_flag else ""
+    hint = f"; {options.me_flag} NAME chooses somebody else" if options.me_flag else ""
     say(
         f"the model speaks as {', '.join(names[:NAMES_SHOWN])} ({mine:,} of {len(lines):,} "
         f"messages){hint}"
@@ -182,10 +183,10 @@ def _export(line: ChatLine) -> str:
 
 
 def _owners(lines: Sequence[ChatLine]) -> dict[str, set[str]]:
-    """Of each export the name (or names) of its owner.
+    """The name (or names) of the owner of each export.
 
-    Who it says; else who owns another one and writes here; else, again and again until all have
-    an owner, whoever writes in the most exports, and of those the most messages.
+    The one it states; else the owner of another export who also writes here; else, repeatedly
+    until all have an owner, whoever writes in the most exports, and among those the most messages.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     authors: dict[str, Counter[str]] = defaultdict(Counter)
@@ -209,8 +210,8 @@ def _owners(lines: Sequence[ChatLine]) -> dict[str, set[str]]:
 
 
 def named(wanted: str, lines: Sequence[ChatLine], flag: str) -> str:
-    """The author called `wanted`: exactly, else the only one so beginning, else the only one
-    with it inside; upper and lower case alike. ValueError lists who there is."""
+    """The author called `wanted`: exactly, else the only one that begins so, else the only one that
+    contains it, in either case. ValueError lists the people there are."""
     count = Counter(line.author for line in lines)
     names: dict[str, set[str]] = defaultdict(set)
     for line in lines:
@@ -233,7 +234,7 @@ def named(wanted: str, lines: Sequence[ChatLine], flag: str) -> str:
 
 
 def _anonymizer(lines: Sequence[ChatLine], options: ExportOptions):
-    """How messages lose their names, or None."""
+    """What hides the names in messages, or None."""
     if not options.anonymize:
         return None
     from jojo.data.clean.anonymize import Anonymizer

@@ -4,7 +4,7 @@
     [31.01.21, 12:00:00] Anna: Hi          iOS; what WhatsApp itself says begins with U+200E
 
 Every language writes dates and notices its own way. Whether the day or the month comes first is
-told from the whole file. https://faq.whatsapp.com/1180414079177245
+decided by the whole file. https://faq.whatsapp.com/1180414079177245
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FORMS = (  # iOS, iOS of old, Android
 )
 HEAD_CHARACTERS = 20_000  # enough to tell a chat from other text
 
-# What stands for something that is no text. In <> Android puts any media, in every language.
+# Stand-ins for what is not text. Android puts any media in <>, in every language.
 OMITTED = re.compile(
     r"<[^<>\n]*[\s\W][^<>\n]*>|null|[^:\n]{3,40}: https://maps\.google\.com/\S+|poll:\n[^\0]*|"
     r"(image|video|video note|audio|sticker|gif|document|contact card|.+\.\w{2,4} • .+) omitted|"
@@ -133,8 +133,8 @@ def _head(lines: list[str]) -> re.Pattern | None:
 
 
 def _entries(text: str) -> Iterator[Entry]:
-    """A line that begins with no date goes on with the message before it."""
-    lines = text.split("\n")  # not splitlines: U+2028 and its like stand inside messages
+    """A line that does not begin with a date continues the message before it."""
+    lines = text.split("\n")  # not splitlines: U+2028 and the like occur inside messages
     head = _head(lines)
     when, first, parts = None, 0, []
     for number, line in enumerate(lines, start=1):
@@ -150,7 +150,7 @@ def _entries(text: str) -> Iterator[Entry]:
 
 
 def _names(entries: list[Entry]) -> set[str]:
-    """Authors whose name has a colon: what always stands after the first one belongs to it."""
+    """Authors whose name has a colon: whatever always follows the first one belongs to it."""
     following: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:
         name, _, rest = entry.text.partition("\n")[0].partition(": ")
@@ -172,7 +172,7 @@ def _author(text: str, names: set[str]) -> tuple[str | None, str]:
         second = rest.partition(": ")[0]
         if f"{author}: {second}" in names:
             author, rest = f"{author}: {second}", rest[len(second) + 2 :]
-    if not colon and author.endswith(":"):  # what follows stands on the next line
+    if not colon and author.endswith(":"):  # the message is on the next line
         author, colon = author[:-1], ":"
     if not colon or NOTICE.search(author):
         return None, text

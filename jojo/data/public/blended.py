@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, alternating, spoken, with_splits
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import Raw, alternating, conversations_of, spoken, with_splits
 from jojo.data.public.personachat import restored, system_message
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from jojo.data.formats.records import Skip
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["blended_skill_talk"]
+FACTS = origins.PUBLIC_DATASETS["blended_skill_talk"]
 NAMES = ("train", "valid", "test")  # the archive holds other lists too
 
 
@@ -37,7 +36,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
         chosen or [f for f in files if f.suffix == ".parquet"] or (files if len(files) == 1 else [])
     )
     if not chosen:
-        raise ValueError("the input holds none of train.json or *.parquet of BlendedSkillTalk")
+        raise ValueError("the input has no train.json or *.parquet of BlendedSkillTalk")
     for path, split in with_splits(chosen):
         tally.used(path)
         for where, value in read_records(path, tally):

@@ -13,24 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.formats.records import Unusable
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, lines, spoken
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import Raw, conversations_of, lines, spoken
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["cornell"]
+FACTS = origins.PUBLIC_DATASETS["cornell"]
 SEPARATOR = "+++$+++"
 CONVERSATIONS, LINES = "movie_conversations.txt", "movie_lines.txt"
 TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-LOST = "\ufffd"  # stands for what could not be decoded when the file was made
+LOST = "\ufffd"  # in place of what could not be decoded when the file was made
 
 
-class Line(NamedTuple):
+class ScriptLine(NamedTuple):
     speaker: str
     text: str
 
@@ -59,13 +58,13 @@ def _fields(path: Path, wanted: int) -> Iterator[tuple[str, list[str]]]:
         if len(fields) != wanted:
             raise ValueError(
                 f"{path.parent / where}: {len(fields)} fields between {SEPARATOR} "
-                f"where {wanted} should be; is it cut off?"
+                f"where {wanted} were expected; is it truncated?"
             )
         yield where, fields
 
 
-def _spoken_lines(path: Path) -> dict[str, Line]:
-    return {line: Line(who, text) for _, (line, who, _, _, text) in _fields(path, 5)}
+def _spoken_lines(path: Path) -> dict[str, ScriptLine]:
+    return {line: ScriptLine(who, text) for _, (line, who, _, _, text) in _fields(path, 5)}
 
 
 def _records(path: Path, options: PrepareOptions) -> Iterator[Raw]:
@@ -77,15 +76,15 @@ def _records(path: Path, options: PrepareOptions) -> Iterator[Raw]:
         yield Raw(where, splits[film], ids)
 
 
-def _messages(ids: str, spoken_lines: dict[str, Line]) -> list[Message]:
+def _messages(ids: str, spoken_lines: dict[str, ScriptLine]) -> list[Message]:
     try:
         names = ast.literal_eval(ids)
         found = [spoken_lines.get(name) for name in names]
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Unusable("a list of lines that is none") from None
+        raise Unusable("a malformed list of lines") from None
     if None in found:
         raise Unusable("a line is missing")
-    turns = [(line.speaker, mend(TAG.sub("", line.text))) for line in found]
+    turns = [(line.speaker, detokenize(TAG.sub("", line.text))) for line in found]
     if not all(text for _, text in turns):
         raise Unusable("an empty line")
     if any(LOST in text for _, text in turns):

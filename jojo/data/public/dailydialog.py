@@ -1,6 +1,6 @@
 """DailyDialog: 13,118 dialogues of daily life, 102,980 utterances. CC BY-NC-SA 4.0.
 
-Li et al. 2017, https://aclanthology.org/I17-1099. Reads every form it is handed out in: the
+Li et al. 2017, https://aclanthology.org/I17-1099. Reads every form it is distributed in: the
 original zips (each alone, together, or inside ijcnlp_dailydialog.zip), dialogues_*.txt, the
 parquet of the hub, and ParlAI's archive of JSON lines.
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.formats.records import read_records
 from jojo.data.public import origins
 from jojo.data.public.dialogues import alternating, lines, spoken
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
     from jojo.text.template import Conversation
 
-ORIGIN = origins.DATASETS["dailydialog"]
+FACTS = origins.PUBLIC_DATASETS["dailydialog"]
 END = "__eou__"  # closes each utterance in the text files
-SPLITS = ("train", "validation", "test")
+OFFICIAL_SPLITS = ("train", "validation", "test")
 COLUMNS = ("dialog", "utterances", "dialogue")  # what releases call the utterances
 
 
@@ -36,19 +36,19 @@ class Dialogue(NamedTuple):
 
 
 def conversations(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
-    """Mended conversations: who speaks first is the user, who answers the assistant."""
+    """Detokenized: whoever speaks first is the user, whoever answers the assistant."""
     from jojo.text.template import Conversation
 
     first_split: dict[tuple[str, ...], str] = {}
     dialogues = read(origins.raw("dailydialog", options, tally), tally)
     for where, split, said in tally.records(dialogues):
-        utterances = [mend(u) for u in said]
+        utterances = [detokenize(u) for u in said]
         if len(utterances) < 2:
             tally.drop("fewer than two utterances", where=where)
         elif not all(utterances):
             tally.drop("an empty utterance", where=where)
         elif first_split.setdefault(tuple(utterances), split) != split:
-            tally.drop("stands in two official splits", where=where)
+            tally.drop("in two official splits", where=where)
         else:
             yield Conversation(spoken(alternating(utterances)), where=where)
 
@@ -58,7 +58,7 @@ def read(path: Path, tally: Tally) -> Iterator[Dialogue]:
     with origins.opened(path) as files:
         for file in _chosen(files):
             tally.used(file)
-            split = next((s for s in SPLITS if s[:5] in file.name), file.stem)
+            split = next((s for s in OFFICIAL_SPLITS if s[:5] in file.name), file.stem)
             found = _from_text(file) if file.suffix == ".txt" else _from_records(file, tally)
             for where, utterances in found:
                 yield Dialogue(where, split, utterances)
@@ -67,7 +67,7 @@ def read(path: Path, tally: Tally) -> Iterator[Dialogue]:
 def _chosen(files: list[Path]) -> list[Path]:
     """The files that hold the corpus once: of several forms the most original one is taken."""
     forms = (
-        [p for p in files if p.name in {f"dialogues_{s}.txt" for s in SPLITS}],
+        [p for p in files if p.name in {f"dialogues_{s}.txt" for s in OFFICIAL_SPLITS}],
         [p for p in files if p.name == "dialogues_text.txt"],
         [p for p in files if p.suffix == ".parquet"],
         [p for p in files if p.name in {"train.json", "valid.json", "test.json"}],
@@ -79,13 +79,15 @@ def _chosen(files: list[Path]) -> list[Path]:
             return sorted({p.name: p for p in reversed(found)}.values(), key=_official_order)
     what = f"{files[0]} is" if len(files) == 1 else f"{len(files) or 'no'} files are"
     raise ValueError(
-        f"{what} no form of DailyDialog: give train.zip, dialogues_train.txt, dialogues_text.txt, "
-        "*.parquet, an archive or a folder of these"
+        f"{what} no known form of DailyDialog: give train.zip, dialogues_train.txt, "
+        "dialogues_text.txt, *.parquet, an archive or a folder of these"
     )
 
 
 def _official_order(path: Path) -> tuple[int, str]:
-    return next((i for i, s in enumerate(SPLITS) if s[:5] in path.name), len(SPLITS)), path.name
+    return next(
+        (i for i, s in enumerate(OFFICIAL_SPLITS) if s[:5] in path.name), len(OFFICIAL_SPLITS)
+    ), path.name
 
 
 def _from_text(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -107,5 +109,5 @@ def _from_records(path: Path, tally: Tally) -> Iterator[tuple[str, list[str]]]:
         turns = record[column] if isinstance(record[column], list) else []
         texts = [turn.get("text") if isinstance(turn, dict) else turn for turn in turns]
         if not texts or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{path.parent / where}: {column!r} holds no list of utterances")
+            raise ValueError(f"{path.parent / where}: {column!r} is not a list of utterances")
         yield where, texts

@@ -1,4 +1,4 @@
-"""What the readers of public dialogue sets share: lines, official splits, turns into messages."""
+"""What readers of public dialogues share: lines, official splits, turns made into messages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from jojo.data.contract import SPLITS
 from jojo.data.formats.records import Skip, Unusable
 from jojo.data.formats.shapes import tidy
 
@@ -23,7 +24,7 @@ class Raw(NamedTuple):
     value: object
 
 
-def conversations(
+def conversations_of(
     records: Iterable[Raw], messages_of: Callable[[object, Skip], list[Message]], tally: Tally
 ) -> Iterator[Conversation]:
     """One conversation of each record, or the reason why there is none.
@@ -55,15 +56,15 @@ def spoken(turns: Iterable[tuple[object, str]], system: str | None = None) -> li
 
 
 def alternating(texts: Iterable[str]) -> list[tuple[int, str]]:
-    """Turns of two speakers who take turns."""
+    """Turns of two speakers who alternate."""
     return [(i % 2, text) for i, text in enumerate(texts)]
 
 
 def with_splits(files: Iterable[Path]) -> list[tuple[Path, str | None]]:
     """Each file with its official split, told by its name. Held-out files come first, so that of
-    copies the one in "val" is met first. Files of one split alone are split anew."""
+    several copies the one in "val" stays. Files of a single split are split anew."""
     found = [(path, official_split(path.name)) for path in files]
-    if {split for _, split in found} != {"train", "val"}:
+    if {split for _, split in found} != set(SPLITS):
         return [(path, None) for path, _ in found]
     return sorted(found, key=lambda pair: (pair[1] != "val", pair[0]))
 
@@ -86,7 +87,7 @@ def lines(path: Path, *, old: bool = False) -> Iterator[tuple[str, str]]:
     except UnicodeDecodeError as error:
         if not old:
             number = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(f"{path}, line {number}: no valid UTF-8 ({error.reason})") from error
+            raise ValueError(f"{path}, line {number}: not valid UTF-8 ({error.reason})") from error
         text = data.decode("cp1252", errors="replace")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():

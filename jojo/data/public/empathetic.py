@@ -1,7 +1,7 @@
-"""EmpatheticDialogues: 24,850 talks in which one tells what happened and the other feels with them.
+"""EmpatheticDialogues: 24,850 talks in which one tells what happened and the other empathizes.
 
 Rashkin et al. 2019, https://arxiv.org/abs/1811.00207. Reads the CSV files, alone or in their
-archive, and the parquet of the hub. Who tells is the user, who listens the assistant.
+archive, and the parquet of the hub. The one who tells is the user, the listener the assistant.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 from jojo.data.contract import PrepareOptions
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, lines, spoken, with_splits
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import Raw, conversations_of, lines, spoken, with_splits
 
 if TYPE_CHECKING:
     from jojo.data.contract import Tally
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["empathetic_dialogues"]
+FACTS = origins.PUBLIC_DATASETS["empathetic_dialogues"]
 COLUMNS = ["conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance"]
 
 
@@ -43,7 +42,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
         files if len(files) == 1 else []
     )
     if not chosen:
-        raise ValueError("the input holds none of *.csv or *.parquet of EmpatheticDialogues")
+        raise ValueError("the input has no *.csv or *.parquet of EmpatheticDialogues")
     for path, split in with_splits(chosen):
         tally.used(path)
         if path.suffix == ".parquet":
@@ -56,11 +55,13 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
 
 def _from_csv(path: Path, tally: Tally) -> Iterator[tuple[str, list[list[str]]]]:
     """The rows of each conversation. Commas in text are `_comma_`, quotes are only text, and some
-    rows have cells beyond the header's: so this is no CSV of the usual kind."""
+    rows have cells beyond the header's: so this is not the usual kind of CSV."""
     rows = lines(path)
     header = next(rows, ("", ""))[1].split(",")
     if header[: len(COLUMNS)] != COLUMNS:
-        raise ValueError(f"{path} does not begin with {','.join(COLUMNS)}: it is none of the set")
+        raise ValueError(
+            f"{path} does not begin with {','.join(COLUMNS)}: it is not part of EmpatheticDialogues"
+        )
     talks: dict[str, list[list[str]]] = {}
     first: dict[str, str] = {}
     for where, line in rows:
@@ -90,4 +91,4 @@ def _messages(value: object, situation: bool) -> list[Message]:
 
 
 def _text(text: str) -> str:
-    return mend(text.replace("_comma_", ","))
+    return detokenize(text.replace("_comma_", ","))

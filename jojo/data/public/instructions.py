@@ -1,4 +1,4 @@
-"""Sets of questions and replies that share one way in: Dolly, OpenAssistant, ShareGPT, Alpaca."""
+"""Questions and replies that are read in one way: Dolly, OpenAssistant, ShareGPT, Alpaca."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jojo.data.contract import PrepareOptions
 from jojo.data.formats.records import Skip, kind_of, read_records
 from jojo.data.formats.shapes import messages_of, oasst_best_path
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, conversations
+from jojo.data.public.dialogues import Raw, conversations_of
 
 if TYPE_CHECKING:
     from jojo.data.contract import Tally
@@ -38,12 +38,12 @@ def dolly(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
                     tally.change("citation numbers removed", n)
         return messages
 
-    return conversations(_records("dolly", options, tally), read, tally)
+    return conversations_of(_records("dolly", options, tally), read, tally)
 
 
 def oasst(options: OasstOptions, tally: Tally) -> Iterator[Conversation]:
     lang = None if options.lang == "all" else options.lang
-    return conversations(
+    return conversations_of(
         _records("oasst", options, tally), lambda tree, skip: oasst_best_path(tree, lang), tally
     )
 
@@ -57,18 +57,18 @@ def sharegpt(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
                 continue
             content = unescaped(message["content"])
             if content != message["content"]:
-                tally.change("turns freed of Markdown escapes")
+                tally.change("turns without their Markdown escapes")
             if message["role"] == "assistant" and not any(m["role"] == "user" for m in messages):
                 skip("reply to a question of another part")  # long chats were cut into several
                 continue
             messages.append({"role": message["role"], "content": content})
         return messages
 
-    return conversations(_records("sharegpt", options, tally), read, tally)
+    return conversations_of(_records("sharegpt", options, tally), read, tally)
 
 
 def alpaca(options: PrepareOptions, tally: Tally) -> Iterator[Conversation]:
-    return conversations(_records("alpaca", options, tally), messages_of, tally)
+    return conversations_of(_records("alpaca", options, tally), messages_of, tally)
 
 
 def unescaped(text: str) -> str:

@@ -101,7 +101,7 @@ def _existing(out_dir: Path, name: str) -> Dataset | None:
 
 
 def _conversations_of(dataset: Dataset) -> Iterator[Conversation]:
-    from jojo.data.bins import SPLITS
+    from jojo.data.contract import SPLITS
     from jojo.text.template import Conversation, decode
 
     for split in reversed(SPLITS) if dataset.manifest.holds_out else SPLITS[:1]:

@@ -1,18 +1,16 @@
-"""Where public datasets come from: their places in order of trust, licences, papers, sizes.
+"""Where public datasets come from: their places most trusted first; licences, papers, sizes.
 
     folder = raw("cornell", options, tally)  # --input, or the download from what works first
     with opened(folder) as files:  # every file in it; archives are unpacked for as long
         ...
 
 Downloads are kept under <out_dir>/raw/<dataset>/ and never fetched twice. The table only points
-at data: none of it is ours to hand on.
+at data: none of it is ours to distribute.
 """
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jojo.command import say
+from jojo.data.formats.archives import Unpacked, is_archive, unpack, visible_files
 from jojo.files import write_text
-from jojo.web.download import HUB, OUR_FAULT, DownloadError, download, hub_answers, unpack
+from jojo.web.download import HUB, OUR_FAULT, DownloadError, download, hub_answers
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-MAX_NESTED = 3  # archives within archives
 WHOLE = ".whole"  # beside files of which none is missing; names them
 
 
@@ -52,7 +50,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class PublicDataset:
     title: str
     licence: str
     paper: str
@@ -65,8 +63,8 @@ class Dataset:
         return tuple(url for origin in self.origins for url in origin.urls)
 
 
-DATASETS = {
-    "dailydialog": Dataset(
+PUBLIC_DATASETS = {
+    "dailydialog": PublicDataset(
         "DailyDialog",
         "CC BY-NC-SA 4.0 (non-commercial, share alike)",
         "https://aclanthology.org/I17-1099",
@@ -91,7 +89,7 @@ DATASETS = {
         ),
         size_bytes=4_280_000,
     ),
-    "tinystories": Dataset(
+    "tinystories": PublicDataset(
         "TinyStories V2",
         "CDLA-Sharing-1.0",
         "https://arxiv.org/abs/2305.07759",
@@ -111,7 +109,7 @@ DATASETS = {
         ),
         size_bytes=2_250_255_763,
     ),
-    "squad": Dataset(
+    "squad": PublicDataset(
         "SQuAD v1.1",
         "CC BY-SA 4.0",
         "https://arxiv.org/abs/1606.05250",
@@ -132,7 +130,7 @@ DATASETS = {
         ),
         size_bytes=35_142_551,
     ),
-    "cornell": Dataset(
+    "cornell": PublicDataset(
         "Cornell Movie-Dialogs",
         "none stated (excerpts of film scripts, for research)",
         "https://aclanthology.org/W11-0609",
@@ -153,7 +151,7 @@ DATASETS = {
         ),
         size_bytes=9_900_000,
     ),
-    "convai2": Dataset(
+    "convai2": PublicDataset(
         "ConvAI2 (Persona-Chat)",
         "none stated by its authors; ParlAI, which hands it out, is MIT",
         "https://arxiv.org/abs/1801.07243",
@@ -174,7 +172,7 @@ DATASETS = {
             ),
         ),
     ),
-    "blended_skill_talk": Dataset(
+    "blended_skill_talk": PublicDataset(
         "BlendedSkillTalk",
         "none stated by its authors; ParlAI, which hands it out, is MIT",
         "https://arxiv.org/abs/2004.08449",
@@ -192,7 +190,7 @@ DATASETS = {
         ),
         size_bytes=10_900_000,
     ),
-    "empathetic_dialogues": Dataset(
+    "empathetic_dialogues": PublicDataset(
         "EmpatheticDialogues",
         "CC BY-NC 4.0 (non-commercial)",
         "https://arxiv.org/abs/1811.00207",
@@ -210,21 +208,21 @@ DATASETS = {
         ),
         size_bytes=28_022_709,
     ),
-    "dolly": Dataset(
+    "dolly": PublicDataset(
         "Dolly 15k",
         "CC BY-SA 3.0 (share alike)",
         "https://huggingface.co/datasets/databricks/databricks-dolly-15k",
         (Origin("databricks/databricks-dolly-15k", ("databricks-dolly-15k.jsonl",)),),
         size_bytes=13_100_000,
     ),
-    "oasst": Dataset(
+    "oasst": PublicDataset(
         "OpenAssistant 2",
         "Apache-2.0",
         "https://arxiv.org/abs/2304.07327",
         (Origin("OpenAssistant/oasst2", ("2023-11-05_oasst2_ready.trees.jsonl.gz",)),),
         size_bytes=54_400_000,
     ),
-    "sharegpt": Dataset(
+    "sharegpt": PublicDataset(
         "ShareGPT",
         "none stated by those who wrote it (the collection calls itself Apache-2.0)",
         "https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered",
@@ -236,7 +234,7 @@ DATASETS = {
         ),
         size_bytes=673_000_000,
     ),
-    "alpaca": Dataset(
+    "alpaca": PublicDataset(
         "Alpaca",
         "CC BY-NC 4.0 (non-commercial)",
         "https://github.com/tatsu-lab/stanford_alpaca",
@@ -248,7 +246,7 @@ DATASETS = {
         ),
         size_bytes=22_800_000,
     ),
-    "words": Dataset(
+    "words": PublicDataset(
         "English words",
         "Unlicense (public domain)",
         "https://github.com/dwyl/english-words",
@@ -260,7 +258,7 @@ DATASETS = {
         ),
         size_bytes=4_234_861,
     ),
-    "dictionary_api": Dataset(  # asked word by word, never downloaded
+    "dictionary_api": PublicDataset(  # asked word by word, never downloaded
         "Free Dictionary API",
         "CC BY-SA 3.0 (from Wiktionary, share alike)",
         "https://dictionaryapi.dev",
@@ -276,7 +274,7 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
         if not options.input.exists():
             raise ValueError(f"--input {options.input} does not exist")
         return options.input
-    facts, answers, reachable = DATASETS[dataset], [], None
+    facts, answers, reachable = PUBLIC_DATASETS[dataset], [], None
     home = options.out_dir / "raw" / dataset
     several = len(facts.origins) > 1  # a folder each then: files of two origins must never mix
     places = [(home / _folder_name(o) if several else home, o) for o in facts.origins]
@@ -299,8 +297,8 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
             tally.sources.append(f"downloaded from {origin.where}")
             return folder
     raise ValueError(
-        f"{facts.title} could not be downloaded; tried {'; '.join(answers)}. Run it again to go "
-        "on where it stopped, give a copy with --input PATH, or prepare generated chats, which "
+        f"{facts.title} could not be downloaded; tried {'; '.join(answers)}. Run it again to "
+        "resume, give a copy with --input PATH, or prepare generated chats, which "
         "need no download: python data/prepare-chitchat.py"
     )
 
@@ -343,18 +341,21 @@ def _from_hub(origin: Origin, folder: Path) -> None:
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     files = _plain_files(folder)
     if not files:
-        raise ValueError("it holds none of the files that are looked for")
+        raise ValueError("it has none of the expected files")
     for path in files:
         _check(path)
     write_text(folder / WHOLE, "\n".join(str(path.relative_to(folder)) for path in files))
 
 
 def _check(path: Path) -> None:
-    """Whether the file begins as its name says; if not it goes, or it would be found again."""
+    """Check that the file begins as its name says; else delete it, or it would be found again."""
     with open(path, "rb") as file:
         head = file.read(64).lstrip()
     if path.name.endswith(ARCHIVES):
-        fine = zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+        try:
+            fine = is_archive(path)
+        except ValueError:  # cut off in its first block
+            fine = False
     elif path.suffix == ".parquet":
         fine = head.startswith(b"PAR1")
     elif path.suffix == ".gz":
@@ -363,17 +364,16 @@ def _check(path: Path) -> None:
         fine = bool(head) and not head.lower().startswith((b"<!doctype", b"<html", b"<?xml"))
     if not fine:
         path.unlink()
-        raise ValueError(f"{path.name} is damaged, or some other page in its place")
+        raise ValueError(f"{path.name} is damaged, or another page was served in its place")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[list[Path]]:
     """Every file of a file, a folder or an archive, sorted. Archives are unpacked, also those
-    within, and what was unpacked goes at the end; hidden files are left out."""
+    within, and removed again at the end; hidden files are left out."""
     with tempfile.TemporaryDirectory() as temporary:
-        unpacked = Path(temporary)
         try:
-            yield sorted(_opened(path, unpacked, MAX_NESTED))
+            yield sorted(_opened(path, Path(temporary)))
         except ValueError as error:
             named = path if path.is_dir() else path.parent
             if temporary not in str(error):
@@ -381,24 +381,20 @@ def opened(path: Path) -> Iterator[list[Path]]:
             raise ValueError(str(error).replace(temporary, str(named))) from None
 
 
-def _opened(path: Path, unpacked: Path, nested: int) -> Iterator[Path]:
-    """Files, archives among them unpacked below `unpacked` as if they were folders there."""
+def _opened(path: Path, temporary: Path, outer: Unpacked | None = None) -> Iterator[Path]:
+    """Files, archives among them unpacked below `temporary` as if they were folders there."""
     for file in _plain_files(path):
-        if not (file.name.endswith(ARCHIVES) or (file == path and zipfile.is_zipfile(file))):
+        if not (file.name.endswith(ARCHIVES) or (file == path and is_archive(file))):
             yield file
             continue
-        if not nested:
-            raise ValueError(f"{file} lies too deep in other archives: unpack it first")
-        folder = unpacked / (file.relative_to(path) if path.is_dir() else file.name)
+        folder = temporary / (file.relative_to(path) if path.is_dir() else file.name)
         while folder.exists():  # an archive within an archive, unpacked where it lies
             folder = folder.with_name(folder.name + "!")
-        unpack(file, folder)
-        yield from _opened(folder, folder, nested - 1)
+        yield from _opened(folder, folder, unpack(file, folder, outer))
 
 
 def _plain_files(path: Path) -> list[Path]:
     """The file itself, or all in the folder that are not hidden."""
     if path.is_file():
         return [path]
-    found = (p for p in path.rglob("*") if p.is_file())
-    return sorted(p for p in found if not any(x.startswith(".") for x in p.relative_to(path).parts))
+    return [file for file in visible_files(path) if file.is_file()]

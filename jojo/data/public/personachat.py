@@ -2,7 +2,7 @@
 
 Zhang et al. 2018, https://arxiv.org/abs/1801.07243. Reads ParlAI's text files (with and without
 candidates) alone or in their archive, and the releases of the hub as parquet or JSON. All were
-lower-cased and cut into words: both are undone. The persona is the system message.
+lower-cased and cut into words; both are undone. The persona is the system message.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jojo.data.clean.detokenize import mend
-from jojo.data.clean.truecase import recase
+from jojo.data.clean.detokenize import detokenize
+from jojo.data.clean.truecase import truecase
 from jojo.data.formats.records import Unusable, read_records
 from jojo.data.public import origins
-from jojo.data.public.dialogues import Raw, alternating, lines, official_split, spoken, with_splits
-from jojo.data.public.dialogues import conversations as conversations_of
+from jojo.data.public.dialogues import (
+    Raw,
+    alternating,
+    conversations_of,
+    lines,
+    official_split,
+    spoken,
+    with_splits,
+)
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
     from jojo.data.formats.records import Skip
     from jojo.text.template import Conversation, Message
 
-ORIGIN = origins.DATASETS["convai2"]
+FACTS = origins.PUBLIC_DATASETS["convai2"]
 KINDS = ("_self_original_no_cands.txt", "_self_original.txt", ".parquet", ".json")  # best first
 LINE = re.compile(r"(\d+) (?:(your persona|partner's persona): )?(.*)")
 SILENCE = re.compile(r"_+ ?silence ?_+", re.IGNORECASE)  # who has the second word waits
@@ -56,7 +63,7 @@ def _records(files: list[Path], tally: Tally) -> Iterator[Raw]:
 
 
 def _from_text(path: Path, split: str | None) -> Iterator[Raw]:
-    """`1 your persona: ...` opens a dialogue, `5 what they say<TAB>reply` goes on with it."""
+    """`1 your persona: ...` opens a dialogue, `5 what they say<TAB>reply` continues it."""
     start, persona, texts = None, [], []
     for where, line in lines(path):
         match = LINE.fullmatch(line)
@@ -121,7 +128,7 @@ def _of_record(record: object) -> tuple[list[str], list[str]]:
 
 def restored(text: str) -> str:
     """Spacing and capitals of a text that was cut into lower-case words."""
-    return recase(mend(text))
+    return truecase(detokenize(text))
 
 
 def system_message(persona: Iterable[str]) -> str | None:

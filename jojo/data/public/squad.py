@@ -2,7 +2,7 @@
 
 Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250. Versions 1.1 and 2.0, as the JSON of the
 authors or the flat records of the hub. The answers are pieces of the paragraph; `sentence` makes
-one a sentence where a simple rule can, and else sees to its capital and full stop.
+one a sentence if a simple rule can, and otherwise gives it a capital and a full stop.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Question:
     title: str
     context: str
     where: str
-    opens: bool = False  # the answer stands where a sentence begins: its capital may be that one's
+    opens: bool = False  # the answer begins a sentence, which may be why it has a capital
 
 
 def read(files: Iterable[Path], tally: Tally) -> Iterator[Question]:
@@ -74,7 +74,7 @@ def read(files: Iterable[Path], tally: Tally) -> Iterator[Question]:
                     yield from _questions(article, where)
             except (KeyError, TypeError, AttributeError, IndexError):
                 raise ValueError(
-                    f"{where}: this is no SQuAD, whose articles have a title and paragraphs: give "
+                    f"{where}: this is not SQuAD, whose articles have a title and paragraphs: give "
                     "train-v1.1.json"
                 ) from None
 
@@ -131,7 +131,7 @@ def tidy_question(text: str) -> str:
 
 
 def names_nobody(question: str) -> bool:
-    """Whether it is about a "she" or "he" whom only the paragraph names."""
+    """Whether it is about a "she" or "he" whom only the paragraph identifies."""
     if not (somebody := SOMEBODY.search(question)):
         return False
     asks = ASKS.match(question)

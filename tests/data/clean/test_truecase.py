@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jojo.data.clean.truecase import recase
+from jojo.data.clean.truecase import truecase
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ from jojo.data.clean.truecase import recase
     ],
 )  # fmt: skip
 def test_capitals(before: str, after: str):
-    assert recase(before) == after
-    assert recase(after) == after
+    assert truecase(before) == after
+    assert truecase(after) == after
 
 
 @given(st.text(alphabet='abi dsto.?!"n', max_size=60))
 def test_only_capitals_and_apostrophes_change(text: str):
-    assert recase(recase(text)) == recase(text)
-    done = recase(text).lower().replace("'", "")
+    assert truecase(truecase(text)) == truecase(text)
+    done = truecase(text).lower().replace("'", "")
     assert done.replace(" ", "") == text.replace(" ", "")

@@ -136,7 +136,7 @@ def test_fine_tuning_files_with_tools_images_and_weights():
         *("user: Rain?", "assistant: Yes.", "user: Thanks", "assistant: Gladly."),
     )
     assert skipped == {
-        "part that is no text": 1,
+        "part that is not text": 1,
         "call of a tool": 1,
         "turn of a tool": 1,
         "turn of weight 0": 1,
@@ -161,13 +161,13 @@ def test_a_first_reply_without_its_question_stays_as_context():
 
 
 BAD = {
-    "no object but a number": 42,
-    "no object but a text": "hello",
-    "no object but null": None,
+    "not an object but a number": 42,
+    "not an object but a text": "hello",
+    "not an object but null": None,
     "no known shape": {"text": "hello"},
     "no turns": {"conversations": []},
     "a text where turns should be": {"messages": "hello"},
-    "a turn is no object but a number": {"messages": [HI[0], 3]},
+    "a turn is not an object but a number": {"messages": [HI[0], 3]},
     "a turn's text is a number": {"messages": [HI[0], {"role": "assistant", "content": 4}]},
     "unknown role": {"messages": [HI[0], {"role": "narrator", "content": "so it was"}]},
     "malformed JSON in a cell": {"messages": "[{'role'"},

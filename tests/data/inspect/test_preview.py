@@ -116,7 +116,7 @@ def test_conversations_are_picked_by_number_or_drawn(written):
     dataset = written([encode(m) for m in says])
 
     def pick(n, start=0, seed=None):
-        found = preview.conversations(dataset, "train", n, start, seed, "assistant")
+        found = preview.conversation_passages(dataset, "train", n, start, seed, "assistant")
         return [p.title for p in found]
 
     assert pick(2, 3) == ["train 3 of 9", "train 4 of 9"]
@@ -132,7 +132,7 @@ def test_windows_are_those_of_a_training(written):
     from jojo.data.batches import Batches
 
     dataset = written([encode(CHAT)] * 30)
-    (found,) = preview.windows(dataset, "train", 1, 2, 1337, "all", 48)
+    (found,) = preview.window_passages(dataset, "train", 1, 2, 1337, "all", 48)
     ids = Batches(dataset.ids["train"], "chatml", 48, 1, 1337).ids_of(2)[0]
     assert [token.id for token in found.tokens] == ids.tolist()
     assert (found.tokens[0].trained, found.trained) == (False, 48)  # 48 targets
@@ -232,7 +232,7 @@ def test_the_page_is_whole_harmless_and_says_what_each_token_is(written):
     said = [CHAT[0] | {"content": evil}, CHAT[1]]
     ids = encode(said)
     dataset = written([ids], name="<b>me")
-    shown = preview.conversations(dataset, "train", 1, 0, None, "assistant")
+    shown = preview.conversation_passages(dataset, "train", 1, 0, None, "assistant")
     text = as_html(preview.audit(dataset, "assistant"), shown, ids=False)
     page = Page(text)
     assert not {"script", "img", "link", "iframe"} & set(page.tags)
@@ -266,11 +266,13 @@ def test_the_command_shows_writes_and_fails(written, tmp_path):
     page = tmp_path / "bad.html"
     done = command("bad", *home, "--html", page)
     assert done.returncode == 1
-    assert [x for x in done.stderr.splitlines() if x.startswith("error:")] == [
-        "error: bad: 1 of 3 replies of the assistant do not end in <|im_end|> that is trained, so "
-        "the model would not learn to stop there; first: train conversation 1, 'assistant Hello "
-        "you.'; prepare it again"
-    ]
+    (error,) = [x for x in done.stderr.splitlines() if x.startswith("error:")]
+    for fact in (
+        "bad: 1 of 3 replies",
+        "<|im_end|>",
+        "train conversation 1, 'assistant Hello you.'",
+    ):
+        assert fact in error
     assert 'class="problem"' in page.read_text(encoding="utf-8")
 
     for flags in (("--n", 0), ("--start", -1), ("--seed", 1, "--start", 1), ("--block_size", 0)):

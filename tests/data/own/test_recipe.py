@@ -438,6 +438,8 @@ def test_all_real_data_at_once(realdata, prepared) -> None:
 
 
 GOOD = lines({"messages": c} for c in CHATS)
+TOO_BIG = "a file that unpacks to more than 16 MiB: unpack it yourself first"
+TOO_DEEP = "a file that lies more than 3 archives deep: unpack it first"
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
@@ -474,12 +476,12 @@ def test_bad_files_among_good_ones_are_named(put, prepared, tmp_path) -> None:
         "a file that is a PDF": "mixed/letter.pdf",
         "a file that is an image": "mixed/me.jpg",
         "a file that is an HTML page": "mixed/page",
-        "a file that is in no known format": "mixed/noise",
+        "a file that is in an unknown format": "mixed/noise",
         "a file that is an Office document or an e-book": "mixed/report.docx",
         "a file that would write outside its folder ('../x'): not unpacked": "mixed/out.zip",
-        "a file that grows beyond all measure: not unpacked": "mixed/bomb.zip",
-        "a file that lies more than 3 archives deep": "mixed/deep.zip/1.zip/2.zip/3.zip",
-        "a file that is no plain file": "mixed/pipe",
+        TOO_BIG: "mixed/bomb.zip",
+        TOO_DEEP: "mixed/deep.zip/1.zip/2.zip/3.zip",
+        "a file that is not a regular file": "mixed/pipe",
         "plain text beside conversations": "mixed/notes.txt",
     }
     damaged = {reasons.pop(r) for r in list(reasons) if r.startswith("a file that is damaged")}
@@ -491,9 +493,7 @@ def test_archives_in_an_archive_may_not_grow_together(put) -> None:
     inner = {f"{i}.zip": zipped({"x.txt": b"a b " * (1 << 20)}) for i in range(5)}
     with Found((put(zipped(inner), "bomb.zip"),)) as found:  # 16 MiB are free
         assert [file.name for file in found.files] == [f"bomb.zip/{i}.zip/x.txt" for i in range(3)]
-        assert found.faults == [
-            ("a file that grows beyond all measure", f"bomb.zip/{i}.zip") for i in (3, 4)
-        ]
+        assert found.faults == [(TOO_BIG, f"bomb.zip/{i}.zip") for i in (3, 4)]
         unpacked = found.files[0].path
         assert unpacked.exists()
     assert not unpacked.exists()
@@ -538,7 +538,7 @@ def test_bad_records_among_good_ones(put, prepared) -> None:
     assert {reason: (n, first[reason]) for reason, n in manifest.dropped.items()} == {
         "malformed JSON": (1, "chats.jsonl, line 7"),
         "plain text beside conversations": (1, "chats.jsonl, line 8"),
-        "no object but a number": (1, "chats.jsonl, line 9"),
+        "not an object but a number": (1, "chats.jsonl, line 9"),
         "no assistant turn": (2, "chats.jsonl, line 10"),
         "no user turn": (1, "chats.jsonl, line 11"),
         "no user turn with a reply": (1, "chats.jsonl, line 12"),
@@ -559,7 +559,7 @@ def test_what_is_left_out_of_chatgpts_export_is_counted(put, prepared) -> None:
         "hidden message": 12,
         "call of a tool": 12,
         "turn of a tool": 12,
-        "part that is no text": 12 + 6,
+        "part that is not text": 12 + 6,
         "mark of a source": 6,
     }
     assert manifest.notes["first"]["mark of a source"] == "export.zip/conversations.json, record 1"
@@ -762,7 +762,7 @@ NOTHING = {
     "call.vtt": (b"\xef\xbb\xbfWEBVTT\n\n00:01.000 --> 00:02.000\nHi", "that is a subtitle file"),
     "voice.ogg": (b"OggS\0", "a file that is audio or video"),
     "chat.db": (b"SQLite format 3\0", "a file that is a SQLite database"),
-    "bomb.zip": (zipped({"x": b"0" * (17 << 20)}), "grows beyond all measure"),
+    "bomb.zip": (zipped({"x": b"0" * (17 << 20)}), "unpacks to more than 16 MiB"),
     "out.zip": (zipped({"../x": GOOD}), "would write outside its folder"),
     "broken.jsonl": ('{"messages": [\n' * 3, "1 malformed JSON (first: broken.jsonl, record 1)"),
     "users.jsonl": (lines({"messages": c[:1]} for c in CHATS), "6 no assistant turn"),

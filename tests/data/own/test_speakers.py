@@ -50,7 +50,7 @@ def test_whose_messages_are_outgoing_is_speaker1(tmp_path: Path) -> None:
     ]
     assert manifest["template"] == "speaker"
     assert (manifest["records_in"], manifest["dropped"]) == (2, {})
-    assert manifest["notes"]["skipped"] == {"nobody answers it": 2}
+    assert manifest["notes"]["skipped"] == {"a last message without a reply": 2}
     assert any(s.startswith("i.json sha256:") for s in manifest["sources"])
 
 
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         ),
         (("--data_path", tmp_path / "none.json"), 1, "none.json does not exist"),
         (("--data_path", tmp_path / "bad.json"), 1, "malformed JSON (first: bad.json, record 1)"),
-        (("--data_path", text), 1, "tale.txt is plain text, in which nobody speaks"),
+        (("--data_path", text), 1, "tale.txt is plain text without speakers"),
         (("--data_path", records, "--as", "Bob"), 1, "--as 'Bob' names nobody"),
         (("--data_path", path, "--gap", "long"), 2, "--gap 'long' is no time"),
         (("--data_path", path, "--me", "Bob"), 2, "--me"),
@@ -141,7 +141,7 @@ def test_without_a_path_the_only_json_in_datasets_is_read(
     tmp_path: Path, complaint, monkeypatch
 ) -> None:
     folder = tmp_path / "datasets"
-    monkeypatch.setattr(speakers, "DATASETS", folder)
+    monkeypatch.setattr(speakers, "DATASETS_FOLDER", folder)
 
     def path() -> Path:
         return speakers.SpeakersOptions().found.files[0].path
@@ -177,7 +177,7 @@ def test_interviews_alone_are_usually_written_as_speakers(tmp_path: Path) -> Non
         ((text,), "text"),
     ):
         with Found(paths) as found:
-            assert speakers.template_of(found) == expected, paths
+            assert speakers.usual_template(found) == expected, paths
 
 
 def test_the_real_interviews(realdata: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_real_interviews(realdata: Path, tmp_path: Path) -> None:
     train, val, manifest = written(tmp_path)
     assert manifest["records_in"] == 12  # three interviews of 52, 243 and 108 turns
     assert manifest["dropped"] == {}
-    assert manifest["notes"]["skipped"] == {"nobody answers it": 1}
+    assert manifest["notes"]["skipped"] == {"a last message without a reply": 1}
     assert manifest["conversations"] == {"train": 11, "val": 1}
     assert manifest["tokens"] == {"train": 22248, "val": 2388}
     text = train + val

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jojo.command import seconds
 from jojo.data.contract import Tally
-from jojo.data.own.transcript import ChatLine, ExportOptions, conversations, moment
+from jojo.data.own.transcript import ChatLine, ExportOptions, moment, to_conversations
 
 HOUR = 3600.0
 
@@ -32,7 +32,7 @@ def chat(*lines: tuple, export: str = "chat.txt", room: str = "") -> list[ChatLi
 def spoken(lines: list[ChatLine], **options) -> tuple[list[list[str]], Tally]:
     """Conversations as "u: text" and "a: text", and the tally; all messages are accounted for."""
     tally = Tally()
-    found = list(conversations(lines, ExportOptions(**options), tally))
+    found = list(to_conversations(lines, ExportOptions(**options), tally))
     assert tally.records_in == len(found) + sum(tally.dropped.values())
     return [[f"{m['role'][0]}: {m['content']}" for m in c.messages] for c in found], tally
 
@@ -49,8 +49,8 @@ PIZZA = chat(
 def test_turns_of_one_side_are_merged_and_the_opening_stays() -> None:
     found, tally = spoken(PIZZA, me="Anna")
     assert found == [["a: pizza?", "u: yes\nwith olives", "a: ordered"]]
-    assert tally.skipped == {"nobody answers it": 1}
-    assert tally.first == {"nobody answers it": "chat.txt, line 5"}
+    assert tally.skipped == {"a last message without a reply": 1}
+    assert tally.first == {"a last message without a reply": "chat.txt, line 5"}
 
 
 def test_the_other_one_is_the_assistant() -> None:
@@ -92,7 +92,7 @@ def test_a_chat_without_a_pause_is_cut_where_the_user_begins() -> None:
     found, tally = spoken(lines, me="Bob")
     assert [len(c) for c in found] == [40, 40, 4]
     assert [c[0] for c in found] == ["u: 0", "u: 40", "u: 80"]
-    assert tally.skipped == {"nobody answers it": 1}
+    assert tally.skipped == {"a last message without a reply": 1}
     assert [len(c) for c in spoken(lines[1:], me="Bob")[0]] == [41, 40, 2]
 
 
@@ -206,7 +206,7 @@ def test_names_are_replaced_alike_in_all_conversations() -> None:
 def test_a_limit_counts_conversations() -> None:
     lines = chat((0, "A1", "x"), (0, "B1", "y"), (9, "A1", "x2"), (9, "B1", "y2"))
     tally = Tally(limit=1)
-    assert len(list(conversations(lines, ExportOptions(me="B1"), tally))) == 1
+    assert len(list(to_conversations(lines, ExportOptions(me="B1"), tally))) == 1
     assert tally.records_in == 1
 
 
@@ -232,10 +232,10 @@ def test_every_message_is_used_skipped_or_dropped(drawn) -> None:
     ]
     lines.append(ChatLine(0.0, "A", "a", "chat, line -1", "z"))
     tally = Tally()
-    found = list(conversations(lines, ExportOptions(me="A"), tally))
+    found = list(to_conversations(lines, ExportOptions(me="A"), tally))
     used = [text for c in found for m in c.messages for text in m["content"].split("\n")]
     assert len(set(used)) == len(used)
-    left = len(lines) - len(used) - tally.skipped["nobody answers it"]
+    left = len(lines) - len(used) - tally.skipped["a last message without a reply"]
     assert left >= tally.records_in - len(found) == tally.dropped.total() >= 1
     for c in found:
         roles = [m["role"] for m in c.messages]

@@ -83,7 +83,7 @@ def test_wrong_files(tmp_path: Path, complaint):
     assert len(found) == 1
     assert tally.dropped == {"malformed JSON": 1}
     (tmp_path / "train.json").unlink()
-    assert "holds none of" in complaint(read, tmp_path)
+    assert "the input has no" in complaint(read, tmp_path)
 
 
 def test_the_real_record(realdata: Path, tmp_path: Path):

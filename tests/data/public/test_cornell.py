@@ -54,7 +54,7 @@ def test_conversations_are_whole_or_dropped(tmp_path: Path):
         "an empty line": 1,
         "a character of it was lost": 1,
         "no assistant turn": 1,
-        "a list of lines that is none": 4,
+        "a malformed list of lines": 4,
     }
     assert tally.first["a line is missing"] == "movie_conversations.txt, line 2"
     assert tally.skipped == {"last turn without a reply": 1}

@@ -15,7 +15,7 @@ from jojo.data.dedup import SHARED, WORD
 from jojo.data.prepare import prepare
 from jojo.data.public import origins
 from jojo.data.public.dailydialog import conversations
-from jojo.data.public.origins import Dataset, Origin
+from jojo.data.public.origins import Origin, PublicDataset
 
 TRAIN = (
     "Hello , Sam . __eou__ Hi ! How ’ s life ? __eou__ Fine.And yours ? __eou__\n"
@@ -59,7 +59,7 @@ WANTED = [
     ["Bye.", "Good-bye."],
 ]
 DROPPED = {
-    "stands in two official splits": 1,
+    "in two official splits": 1,
     "fewer than two utterances": 1,
     "an empty utterance": 1,
 }
@@ -125,12 +125,12 @@ def test_parlai_json_lines(tmp_path: Path) -> None:
         (
             "dialogues_train.txt",
             b"ok __eou__ ok __eou__\n\xff\xfe __eou__\n",
-            "line 2: no valid UTF",
+            "line 2: not valid UTF",
         ),
         ("train.parquet", b"PAR1", "parquet"),
         ("train.json", b'{"a": 1}\n', "record 1 has a, but no 'dialog'"),
-        ("train.json", b'{"dialogue": [{"a": 1}]}\n', "'dialogue' holds no list of utterances"),
-        ("notes.docx", b"", "no form of DailyDialog"),
+        ("train.json", b'{"dialogue": [{"a": 1}]}\n', "'dialogue' is not a list of utterances"),
+        ("notes.docx", b"", "no known form of DailyDialog"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
@@ -143,11 +143,11 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, complaint: str) ->
 def test_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         spoken(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"no files are no form of DailyDialog: give train\.zip"):
+    with pytest.raises(ValueError, match=r"no files are no known form of DailyDialog"):
         spoken(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.md", "hello")
-    with pytest.raises(ValueError, match=r"other\.zip/readme\.md is no form"):
+    with pytest.raises(ValueError, match=r"other\.zip/readme\.md is no known form"):
         spoken(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../dialogues_train.txt", TRAIN)
@@ -170,13 +170,13 @@ def test_a_dead_source_leads_to_the_next(tmp_path: Path, monkeypatch, capsys) ->
             Origin(here + "bad/", ("all.zip",)),
             Origin(here + "./", tuple(f"{s}.zip" for s in SPLITS)),
         )
-        facts = Dataset("DailyDialog", "x", "y", sources)
-        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
+        facts = PublicDataset("DailyDialog", "x", "y", sources)
+        monkeypatch.setitem(origins.PUBLIC_DATASETS, "dailydialog", facts)
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         tally = Tally()
         found = list(conversations(PrepareOptions(out_dir=tmp_path / "out"), tally))
-        facts = Dataset("DailyDialog", "x", "y", sources[:4])
-        monkeypatch.setitem(origins.DATASETS, "dailydialog", facts)
+        facts = PublicDataset("DailyDialog", "x", "y", sources[:4])
+        monkeypatch.setitem(origins.PUBLIC_DATASETS, "dailydialog", facts)
         with pytest.raises(ValueError, match="could not be downloaded") as error:
             list(conversations(PrepareOptions(out_dir=tmp_path / "out"), Tally()))
         server.shutdown()

@@ -90,9 +90,9 @@ def test_wrong_files(tmp_path: Path, complaint):
     (tmp_path / "train.csv").write_text("")
     assert "does not begin with conv_id" in complaint(read, tmp_path)
     (tmp_path / "train.csv").write_bytes((HEADER + "c:1,1,sad,x,1,Caf\xe9.,1,\n").encode("latin-1"))
-    assert "train.csv, line 2: no valid UTF-8" in complaint(read, tmp_path)
+    assert "train.csv, line 2: not valid UTF-8" in complaint(read, tmp_path)
     (tmp_path / "train.csv").unlink()
-    assert "holds none of" in complaint(read, tmp_path)
+    assert "the input has no" in complaint(read, tmp_path)
 
 
 def test_the_real_rows(realdata: Path, tmp_path: Path):

@@ -330,7 +330,7 @@ def test_what_is_no_squad_is_one_line(runs, tmp_path):
     path = tmp_path / "other.json"
     path.write_text('[{"a": 1}]')
     assert runs.run(RECIPE, "--use_squad_answers", f"--input={path}", f"--out_dir={tmp_path}") == 1
-    assert "this is no SQuAD" in runs.last
+    assert "this is not SQuAD" in runs.last
 
 
 def test_urls_and_keys():

@@ -133,7 +133,7 @@ def test_json_and_parquet_of_the_hub(tmp_path: Path):
     ("content", "complaint"),
     [
         (b"Dear diary,\n", r"x\.txt, line 1: no '1 your persona"),
-        (b"1 your persona: caf\xe9.\n", r"x\.txt, line 1: no valid UTF-8"),
+        (b"1 your persona: caf\xe9.\n", r"x\.txt, line 1: not valid UTF-8"),
         (b"1 your persona: a.\n2 hi\tho\nwhat is this\n", "line 3"),
     ],
 )

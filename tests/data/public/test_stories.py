@@ -86,7 +86,7 @@ def test_bad_input(tmp_path: Path, monkeypatch) -> None:
         texts(tmp_path)
     path = tmp_path / "s.txt"
     path.write_bytes(b"Good." + END.encode() + b"Bad \xff." + END.encode())
-    with pytest.raises(ValueError, match="byte 22: no valid UTF-8"):
+    with pytest.raises(ValueError, match="byte 22: not valid UTF-8"):
         texts(path)
     monkeypatch.setattr(stories, "MAX_STORY_BYTES", 1000)
     path.write_text("no end " * 1000)

@@ -17,17 +17,19 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 if TYPE_CHECKING:
     from tyro._errors import ParseErrorEvent
 
 T = TypeVar("T")
+SETTING = re.compile(r"`([a-z][a-z0-9_]*)`")  # as messages of the library name one
 
 
 class UsageError(ValueError):
@@ -51,8 +53,6 @@ Seed = Annotated[int, Range(0, (1 << 63) - 1)]
 class Options:
     """Base of the dataclasses of options, whose types say the range of a number."""
 
-    flags: ClassVar[dict[str, str]] = {}  # how errors name an option that has two names
-
     def __post_init__(self) -> None:
         """ValueError for the first number that is given and lies outside its range."""
         for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
@@ -62,7 +62,7 @@ class Options:
                     is_open = mark.high >= 1e9 and not value > mark.high
                     limits = f"lie between {mark.low:g} and {mark.high}"
                     wanted = f"be {mark.low:g} or more" if is_open else limits
-                    raise ValueError(f"{self.flags.get(name, f'--{name}')} {value} must {wanted}")
+                    raise ValueError(f"`{name}` {value} must {wanted}")
 
 
 def _marks(kind: type) -> list:
@@ -71,8 +71,11 @@ def _marks(kind: type) -> list:
 
 
 def say(*parts: object) -> None:
-    """Print for a person: to stderr, so that stdout holds only what was asked for."""
-    print(*parts, file=sys.stderr, flush=True)
+    """Print for a person: to stderr, so that stdout holds only what was asked for.
+
+    The library writes a setting as `name`; here, on the command line, it is --name.
+    """
+    print(*(SETTING.sub(r"--\1", str(part)) for part in parts), file=sys.stderr, flush=True)
 
 
 def parse(options: type[T], argv: list[str] | None, description: str | None) -> T:
@@ -217,7 +220,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def one_line(error: BaseException) -> str:
     if is_out_of_memory(error):
-        return "out of memory: lower --micro_batch_size, --block_size or --num_samples"
+        return "out of memory: lower `micro_batch_size`, `block_size` or `num_samples`"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{where}: free some or choose another place"
@@ -232,11 +235,11 @@ def one_line(error: BaseException) -> str:
 
 def check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < 1 << 63:
-        raise ValueError(f"--seed {seed} must lie between 0 and {(1 << 63) - 1}")
+        raise ValueError(f"`seed` {seed} must lie between 0 and {(1 << 63) - 1}")
 
 
-def seconds(text: str, flag: str = "--time_budget") -> float:
-    """ "90s", "30m", "2h", "1d" or plain seconds -> seconds; ValueError names the flag."""
+def seconds(text: str, setting: str = "time_budget") -> float:
+    """ "90s", "30m", "2h", "1d" or plain seconds -> seconds; ValueError names the setting."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
@@ -244,7 +247,7 @@ def seconds(text: str, flag: str = "--time_budget") -> float:
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise ValueError(f"{flag} {text!r} is no time: write 90s, 30m or 2h, or 1d for a day")
+        raise ValueError(f"`{setting}` {text!r} is no duration: write 90s, 30m 2h or 1d")
     return value
 
 

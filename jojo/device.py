@@ -112,16 +112,16 @@ def choose(device: str = "auto", dtype: str = "auto") -> Machine:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"--device {device!r} is unknown: use cpu, cuda, cuda:1 or mps") from None
+        raise ValueError(f"`device` {device!r} is unknown: use cpu, cuda, cuda:1 or mps") from None
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
             has = f"has {count} of them" if count else "has no CUDA GPU that PyTorch can use"
-            raise ValueError(f"--device {device}: this machine {has}; use --device cpu or auto")
+            raise ValueError(f"`device` {device}: this machine {has}; use `device` cpu or auto")
     elif chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("--device mps: this machine has no Apple GPU; use --device cpu or auto")
+        raise ValueError("`device` mps: this machine has no Apple GPU; use `device` cpu or auto")
     elif chosen.type not in ("cpu", "mps"):
-        raise ValueError(f"--device {device!r} is not supported: use cpu, cuda, cuda:1 or mps")
+        raise ValueError(f"`device` {device!r} is not supported: use cpu, cuda, cuda:1 or mps")
     return Machine(chosen, precision(chosen, dtype))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -79,9 +79,9 @@ class GenConfig(TalkOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prompt is not None and self.prompt_file is not None:
-            raise ValueError("--prompt and --prompt_file exclude each other: give one")
+            raise ValueError("`prompt` and `prompt_file` exclude each other: give one")
         if self.interactive and self.num_samples > 1:
-            raise ValueError("--interactive has one reply at a time: leave out --num_samples")
+            raise ValueError("`interactive` has one reply at a time: leave out `num_samples`")
 
 
 @dataclass(kw_only=True)
@@ -103,15 +103,10 @@ class InteractConfig(TalkOptions):
     out_dir: Path = MODELS
     """Where the checkpoints are."""
 
-    flags: ClassVar = {
-        "temp": "--temperature (--temp)",
-        "max_tokens": "--max_length (--max_tokens)",
-    }
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not is_plain_name(self.run_name):
-            raise ValueError(f"--run_name {self.run_name!r} must be a plain file name")
+            raise ValueError(f"`run_name` {self.run_name!r} must be a plain file name")
 
     def sampling(self) -> SamplingOptions:
         options = {f.name: getattr(self, f.name) for f in fields(SamplingOptions)}

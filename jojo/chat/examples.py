@@ -45,7 +45,7 @@ def read_examples(path: Path) -> list[Example]:
 
     tally = Tally(limit=MOST_RECORDS)
     options = FileOptions(paths=(Path(path),))
-    options.me_flag = ""  # --examples has no --me beside it
+    options.me_setting = ""  # `examples` has no `me` beside it
     found = [e for c in conversations(options, tally) for e in examples_of(c.messages)]
     why = _left_out(tally)
     if not found:

@@ -58,7 +58,7 @@ class Chat:
         if not self.template.is_chat:
             raise ValueError("this model was trained on plain text: it continues, it does not chat")
         if max_history is not None and max_history < 0:
-            raise ValueError(f"--max_history {max_history} must be 0 or more")
+            raise ValueError(f"`max_history` {max_history} must be 0 or more")
         self.nonstop, self.max_history = nonstop, max_history
         self.system = system
         self._check_system()
@@ -197,7 +197,7 @@ class Chat:
         if self.system and "system" not in self.template.prefix:
             raise ValueError(
                 f"a model of template {self.template.name!r} was trained without system messages: "
-                "leave out --system, show it examples instead"
+                "leave out `system`, show it examples instead"
             )
 
     def _room(self) -> int:

@@ -23,7 +23,7 @@ def choose_tokens(
     """logits (B, V) -> one id a row (B,). `used` (B, T): ids the repetition penalty falls on."""
     logits = logits.float().cpu().clone()
     if not logits.isfinite().any(-1).all() or logits.isnan().any():
-        raise ValueError("the model's logits are not numbers: try --dtype float32")
+        raise ValueError("the model's logits are not numbers: try `dtype` float32")
     logits[:, N_TOKENS:] = -torch.inf  # rows that stand for no token
     if options.repetition_penalty != 1.0 and used is not None:
         seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, used.cpu(), True)
@@ -81,7 +81,7 @@ def generate(
     if room < 1:
         raise ValueError(
             f"the prompt has {past + len(prompt)} tokens, the context {config.block_size}: "
-            f"shorten it to {config.block_size - 1} or train with a larger --block_size"
+            f"shorten it to {config.block_size - 1} or train with a larger `block_size`"
         )
     steps = min(options.max_tokens, room + 1)
     if cache is None:

@@ -56,7 +56,7 @@ class Session:
     def _fitting(self, examples: list[Example]) -> list[Example]:
         """As many of --examples as leave room for the chat; says how many."""
         if not self.template.is_chat:
-            raise ValueError("--examples: this model was trained on plain text, not on chats")
+            raise ValueError("`examples`: this model was trained on plain text, not on chats")
         block_size = self.model.config.block_size
         room = room_tokens(block_size)
         if "system" in self.template.prefix:
@@ -66,8 +66,8 @@ class Session:
         share = f"{CONTEXT_SHARE:.0%} of the context of {block_size:,} tokens"
         if not kept:
             raise ValueError(
-                f"--examples {self.config.examples}: none of {len(examples):,} fits into {share}: "
-                "shorten them, or --system"
+                f"`examples` {self.config.examples}: none of {len(examples):,} fits into {share}: "
+                "shorten them, or `system`"
             )
         say(f"{len(kept):,} of {len(examples):,} examples fit into {share}")
         return kept
@@ -98,7 +98,7 @@ class Session:
             raise ValueError("the prompt is empty: give it some text")
         if not self.template.is_chat:
             if self.config.system:
-                raise ValueError("--system: this model was trained on plain text, not on chats")
+                raise ValueError("`system`: this model was trained on plain text, not on chats")
             return [{"role": "assistant", "content": text}]
         if self.config.prompt_file or self.template.stop_text:
             messages = parse_text(text, self.template.name)

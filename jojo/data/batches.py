@@ -30,7 +30,7 @@ class Batches:
         if len(ids) < self.window:
             raise ValueError(
                 f"the dataset has {len(ids):,} tokens, less than one block of {block_size} + 1: "
-                "lower --block_size or prepare more data"
+                "lower `block_size` or prepare more data"
             )
         self._starts = None
         if template_named(template).is_chat:

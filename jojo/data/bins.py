@@ -128,7 +128,7 @@ class DatasetWriter:
                 raise ValueError(
                     f"{self.name}: no conversation is left for the {split} split "
                     f"({self.tokens['train']:,} train and {self.tokens['val']:,} val tokens): "
-                    "give more conversations, or a recipe another --val_fraction (0: train on all)"
+                    "give more conversations, or a recipe another `val_fraction` (0: train on all)"
                 )
         for file in self._files.values():
             file.flush()

@@ -69,9 +69,9 @@ class CommonOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.val_fraction < 1:
-            raise ValueError(f"--val_fraction {self.val_fraction} must lie between 0 and 1")
+            raise ValueError(f"`val_fraction` {self.val_fraction} must lie between 0 and 1")
         if self.name is not None and not is_plain_name(self.name):
-            raise ValueError(f"--name {self.name!r} must be a plain file name")
+            raise ValueError(f"`name` {self.name!r} must be a plain file name")
 
 
 @dataclass

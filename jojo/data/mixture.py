@@ -100,7 +100,7 @@ def mix(
         if not len(units):
             raise ValueError(
                 f"nothing of {source.name} is left with these weights: give it more, or less to "
-                "the others, or raise --max_repeats"
+                "the others, or raise `max_repeats`"
             )
         dropped[CUT] += len(source.usable) - len(np.unique(units))
     # a conversation that is used several times is read as often

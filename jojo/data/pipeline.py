@@ -63,7 +63,7 @@ def take_documents(
     """Drops verbatim copies, all but the first; splits the rest and hands it on."""
     if options.style:
         raise ValueError(
-            f"--style {options.style} rewords what an assistant says, but this is plain text"
+            f"`style` {options.style} rewords what an assistant says, but this is plain text"
         )
     seen = Seen()
     for split, texts in recipe.documents(options, tally):

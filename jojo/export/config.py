@@ -53,12 +53,12 @@ class ConvertConfig(BaseOption):
         suffix = self.outfile.suffix.lower()
         gguf = suffix == ".gguf"
         if not gguf and (flag := "type" if self.type else "ollama" if self.ollama else None):
-            raise ValueError(f"--{flag} is for GGUF files: --outfile NAME.gguf")
+            raise ValueError(f"`{flag}` is for GGUF files: `outfile` NAME.gguf")
         if self.adapter and suffix in (".gguf", ".pt"):
-            raise ValueError("--adapter writes a folder of PEFT: --outfile NAME")
+            raise ValueError("`adapter` writes a folder of PEFT: `outfile` NAME")
         if self.system is not None and not self.ollama:
-            raise ValueError("--system stands in Ollama's Modelfile: add --ollama")
+            raise ValueError("`system` stands in Ollama's Modelfile: add `ollama`")
         if self.public and self.push is None:
-            raise ValueError("--public is for --push OWNER/NAME: add that")
+            raise ValueError("`public` is for `push` OWNER/NAME: add that")
         if self.push is not None and suffix == ".pt":
-            raise ValueError("--push uploads what others can open: --outfile NAME or NAME.gguf")
+            raise ValueError("`push` uploads what others can open: `outfile` NAME or NAME.gguf")

@@ -93,7 +93,7 @@ class Conversion:
     def _check_place(self) -> None:
         path, overwrite = self.path, self.config.overwrite
         if path.exists() and path.resolve() == Path(self.config.source).expanduser().resolve():
-            raise ValueError(f"{path} is the model to be converted: choose another --outfile")
+            raise ValueError(f"{path} is the model to be converted: choose another `outfile`")
         if self.suffix in ENDINGS.keys() - WRITTEN:
             raise ValueError(f"{path}: name a file NAME.gguf or NAME.pt, or a folder")
         if file := next((p for p in path.parents if p.is_file()), None):
@@ -104,9 +104,9 @@ class Conversion:
         targets = [path, self.modelfile] if self.config.ollama else [path]
         for target in targets:
             if target.is_dir():
-                raise ValueError(f"{target} is a folder: choose another --outfile")
+                raise ValueError(f"{target} is a folder: choose another `outfile`")
             if target.exists() and not overwrite:
-                raise ValueError(f"{target} is there already: add --overwrite, or choose another")
+                raise ValueError(f"{target} is there already: add `overwrite`, or choose another")
         if self.config.ollama and self.modelfile.exists() and not ollama.is_ours(self.modelfile):
             raise ValueError(f"{self.modelfile} was not written by Jojo: choose another folder")
 
@@ -116,7 +116,7 @@ class Conversion:
         check_name(source)
         if path.is_file() and checkpoint.is_older(checkpoint.read(path)):
             if self.config.base is not None:
-                raise ValueError(f"{source} is not an adapter and has no base: leave out --base")
+                raise ValueError(f"{source} is not an adapter and has no base: leave out `base`")
             model, facts = nanogpt.open_checkpoint(path, self.config.template)
             return Base(model, facts, hash_of(model), source)
         found = pretrained.open_base(source, "cpu", self.config.base)

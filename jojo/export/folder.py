@@ -64,7 +64,7 @@ def must_be_free(folder: Path, overwrite: bool) -> None:
             f"{folder} holds {strange[0]}, which is not part of a model: choose another place"
         )
     if not overwrite:
-        raise ValueError(f"{folder} is there already: add --overwrite, or choose another place")
+        raise ValueError(f"{folder} is there already: add `overwrite`, or choose another place")
 
 
 def _remove_left_over(folder: Path, mine: int | None = None) -> None:

@@ -62,7 +62,7 @@ def type_of(path: Path, wanted: str | None) -> str:
     named = found[1].lower() if found else None
     wanted = wanted.lower() if wanted else None
     if wanted and named in TYPES and wanted != named:
-        raise ValueError(f"{path.name} names the type {named}, --type {wanted}: leave out one")
+        raise ValueError(f"{path.name} names the type {named}, `type` {wanted}: leave out one")
     chosen = wanted or named or DEFAULT_TYPE
     if chosen not in TYPES:
         raise ValueError(f"unknown quantization {chosen!r}: there are {', '.join(TYPES)}")
@@ -74,7 +74,7 @@ def check(config: GPTConfig, kind: str) -> None:
     if config.gelu != "tanh":
         raise ValueError(
             "gelu 'exact': GGUF's gpt2 has only the tanh form; export a Hugging Face folder "
-            "(--outfile NAME), which can express it"
+            "(`outfile` NAME), which can express it"
         )
     rows = {name: shape[-1] for name, shape, packed, _ in _tensors(config) if packed}
     for name, row in rows.items():
@@ -82,7 +82,7 @@ def check(config: GPTConfig, kind: str) -> None:
             other = "f16" if any(row % BLOCK["q8_0"] for row in rows.values()) else "q8_0"
             raise ValueError(
                 f"{kind} packs {BLOCK[kind]} numbers of a row together, and {name} has rows of "
-                f"{row}: choose --type {other}"
+                f"{row}: choose `type` {other}"
             )
 
 
@@ -154,7 +154,7 @@ def _tensors(config: GPTConfig) -> Iterator[tuple[str, tuple[int, ...], bool, hf
 def _packed(state: dict, name: str, shape: tuple, numbers: Numbers, piece: hf.Piece) -> np.ndarray:
     rows = _rows(state, shape, piece)
     if numbers == Numbers.F16 and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
-        raise ValueError(f"{name} has numbers too large for f16: choose --type bf16 or f32")
+        raise ValueError(f"{name} has numbers too large for f16: choose `type` bf16 or f32")
     return gguf.quants.quantize(rows, numbers)
 
 

@@ -40,7 +40,7 @@ def modelfile(gguf: Path, template: str, config: GPTConfig, system: str | None) 
     """Its text; ValueError where Ollama could not be told the system message or the file's name."""
     how = template_named(template)
     if system and "system" not in how.prefix:
-        raise ValueError(f"--system: template {template} has no system messages; leave it out")
+        raise ValueError(f"`system`: template {template} has no system messages; leave it out")
     _check_printable(gguf.name, "the file name")
     context_tokens = min(config.block_size, MAX_CONTEXT_TOKENS)
     ours = SamplingOptions()
@@ -73,11 +73,11 @@ def _stops(how: Template) -> list[str]:
 
 def _check_system(text: str) -> None:
     """ValueError where it would not come out of its quotes as it went in: there are no escapes."""
-    _check_printable(re.sub(r"[\t\r\n]", " ", text), "--system")
+    _check_printable(re.sub(r"[\t\r\n]", " ", text), "`system`")
     for line in re.split(r"[\r\n]", text)[:-1]:
         if line.rstrip().endswith('"""'):
             raise ValueError(
-                f'--system has """ at the end of {line[-40:]!r}, which Ollama takes for its end: '
+                f'`system` has """ at the end of {line[-40:]!r}, which Ollama takes for its end: '
                 "write other quotes"
             )
 
@@ -111,14 +111,14 @@ def check(name: str, modelfile: Path) -> str:
     """Where the ollama binary is; ValueError if it is missing or takes no such name."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"--create {name!r} is not a name for Ollama: use letters, digits, - _ and ., as in "
+            f"`create` {name!r} is not a name for Ollama: use letters, digits, - _ and ., as in "
             "tsuki"
         )
     ollama = shutil.which("ollama")
     if ollama is None:
         by_hand = " && ".join(commands(modelfile, name))
         raise ValueError(
-            "--create: Ollama is not installed here; get it from https://ollama.com/download, then "
+            "`create`: Ollama is not installed here; get it from https://ollama.com/download, then "
             f"run: {by_hand}"
         )
     return ollama

@@ -76,7 +76,7 @@ def write(found: pretrained.Base, folder: Path, template: str) -> None:
 def _adapter_of(found: pretrained.Base) -> LoRA:
     """How the adapter was made; ValueError where there is none or it does not fit its base."""
     if found.adapter is None:
-        raise ValueError(f"{found.source} is not an adapter: leave out --adapter")
+        raise ValueError(f"{found.source} is not an adapter: leave out `adapter`")
     shell = empty(found.model.config, "meta")
     pretrained.merged(replace(found, model=shell), "the adapter")  # which looks at every shape
     return pretrained.of_adapter(found.adapter)

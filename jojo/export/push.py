@@ -34,20 +34,20 @@ def check(repo_id: str) -> None:
         valid = False
     if not valid:
         raise ValueError(
-            f"--push {repo_id!r} must be OWNER/NAME, of letters, digits, -, _ and ., as in "
+            f"`push` {repo_id!r} must be OWNER/NAME, of letters, digits, -, _ and ., as in "
             "ada/tsuki-chat"
         )
     site = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
-        raise ValueError("--push: HF_HUB_OFFLINE is set; unset it, or leave out --push")
+        raise ValueError("`push`: HF_HUB_OFFLINE is set; unset it, or leave out `push`")
     token = huggingface_hub.get_token() or ""
     if not token or not (token.isascii() and token.isprintable()):  # else an error would show it
         raise ValueError(
-            f"--push needs a login: run hf auth login, with a token of {site}/settings/tokens that "
+            f"`push` needs a login: run hf auth login, with a token of {site}/settings/tokens that "
             "may write"
         )
     if not hub_answers():
-        raise ValueError(f"--push: {site} cannot be reached; try later, or leave out --push")
+        raise ValueError(f"`push`: {site} cannot be reached; try later, or leave out `push`")
 
 
 def push(files: Path | Sequence[Path], repo_id: str, private: bool, card: str | None) -> str:
@@ -62,7 +62,7 @@ def push(files: Path | Sequence[Path], repo_id: str, private: bool, card: str | 
         there = api.model_info(repo_id)
     if private and not there.private:
         raise ValueError(
-            f"{url} exists and is public: add --public to publish this, too, or choose another name"
+            f"{url} exists and is public: add `public` to publish this, too, or choose another name"
         )
     uploads = _uploads(files)
     names, old = {u.path_in_repo for u in uploads}, {f.rfilename for f in there.siblings or ()}
@@ -111,7 +111,7 @@ def _in_one_line(repo_id: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         answer = getattr(error, "server_message", None) or str(error)
         answer = answer.replace(huggingface_hub.get_token() or "\0", "(the token)")
-        hint = HINTS.get(status, "the export itself is whole; add --overwrite to try again")
+        hint = HINTS.get(status, "the export itself is whole; add `overwrite` to try again")
         raise ValueError(
             f"{repo_id} could not be uploaded ({status or type(error).__name__}: "
             f"{' '.join(answer.split())[:200]}): {hint}"

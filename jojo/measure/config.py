@@ -69,4 +69,4 @@ class BenchConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        seconds(self.budget, "--budget")
+        seconds(self.budget, "budget")

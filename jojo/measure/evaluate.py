@@ -63,7 +63,7 @@ def measure(config: EvalConfig) -> dict:
     model, facts = pretrained.load_model(config.checkpoint, machine.device, config.base)
     name = config.dataset or facts.get("dataset")
     if not name:
-        raise ValueError(f"{config.checkpoint} does not say what it was trained on: give --dataset")
+        raise ValueError(f"{config.checkpoint} does not say what it was trained on: give `dataset`")
     data = bins.open_dataset(name, config.data_dir)
     if not config.dataset and facts.get("data_hash", data.manifest.hash) != data.manifest.hash:
         say(

@@ -48,7 +48,7 @@ def wanted_programs(against: str | None) -> list[str]:
     for name in names:
         if name not in PACKAGES:
             raise ValueError(
-                f"--against {name!r} is none of {', '.join(PACKAGES)}: name some of them, with "
+                f"`against` {name!r} is none of {', '.join(PACKAGES)}: name some of them, with "
                 "commas between"
             )
         if not find_spec(PACKAGES[name]):
@@ -112,7 +112,7 @@ def _tell(work: Work, options: BenchConfig, wanted: Sequence[str]) -> None:
     """What is compared, and what is not."""
     for name, has in (("transformers", work.dtypes), ("llama.cpp", work.kinds)):
         if options.against and name in wanted and not has:
-            raise ValueError(f"--against {name}: {next(iter(work.left_out.values()))}")
+            raise ValueError(f"`against` {name}: {next(iter(work.left_out.values()))}")
     for reason in dict.fromkeys(work.left_out.values()):
         names = [name for name, why in work.left_out.items() if why == reason]
         say(f"note: {', '.join(names)} left out: {reason}")
@@ -203,7 +203,7 @@ def _write_gguf(model: GPT, folder: Path, template: str) -> dict[str, str]:
             gguf.write(model, path, kind, template, {})
         except ValueError as error:
             path.unlink(missing_ok=True)
-            left_out[f"llama.cpp {kind}"] = str(error).partition(": choose --type")[0]
+            left_out[f"llama.cpp {kind}"] = str(error).partition(": choose `type`")[0]
     return left_out
 
 

@@ -152,7 +152,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[GPT, dic
 def config_of(content: dict, path: Path) -> GPTConfig:
     """The shape of the model in a checkpoint, or of the base of an adapter."""
     if "optimizers" in content:
-        raise ValueError(f"{path} is for --resume alone{there_is(Path(path).parent)}")
+        raise ValueError(f"{path} is for `resume` alone{there_is(Path(path).parent)}")
     if "config" not in content:
         raise ValueError(f"{path} is no whole checkpoint: it lacks config")
     try:
@@ -231,14 +231,14 @@ class RunFiles:
         for step, path in self._numbered():
             is_due = step == max_iters or (0 < step < max_iters and step % save_interval == 0)
             if is_due and not self.is_ours(path):
-                raise ValueError(f"{path} is of another run: choose another --run_name")
+                raise ValueError(f"{path} is of another run: choose another `run_name`")
 
     def check_not_of(self, base: Path) -> None:
         """ValueError if the model a run starts from is one that it would overwrite."""
         ours = re.fullmatch(re.escape(self.run_name) + r"(\d+|-best)\.pt", base.name)
         if ours and base.parent.resolve() == self.out_dir.resolve():
             raise ValueError(
-                f"--init_from {base} would be overwritten by this run: choose another --run_name "
+                f"`init_from` {base} would be overwritten by this run: choose another `run_name` "
                 f"than {self.run_name!r}"
             )
 

@@ -122,7 +122,7 @@ def _targets(model: GPT, targets: tuple[str, ...]) -> set[str]:
     if unknown := full - set(known):
         short = ", ".join(n.removesuffix("_proj") for n in known)
         raise ValueError(
-            f"--lora_targets {sorted(unknown)[0].removesuffix('_proj')!r} matches nothing in this "
+            f"`lora_targets` {sorted(unknown)[0].removesuffix('_proj')!r} matches nothing in this "
             f"model: it has {short}, or all"
         )
     return full
@@ -203,7 +203,7 @@ def hold_in_4bit(model: GPT, device: torch.device) -> None:
     """
     if device.type != "cuda":
         raise ValueError(
-            f"--load_in_4bit needs a CUDA GPU, this run is on {device}: leave it out; LoRA alone "
+            f"`load_in_4bit` needs a CUDA GPU, this run is on {device}: leave it out; LoRA alone "
             "already keeps gradients and optimizer small"
         )
     if find_spec("bitsandbytes") is None:

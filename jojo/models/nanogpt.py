@@ -192,7 +192,7 @@ def _template(path: Path, dataset: str | None, first_jojo: bool) -> str:
     if dataset not in TEMPLATE_OF:
         say(
             f"note: {path} was trained on {dataset or 'unnamed data'}, no dataset of the first "
-            "Jojo's own: taken for chats in chatml; --template names another"
+            "Jojo's own: taken for chats in chatml; `template` names another"
         )
     return TEMPLATE_OF.get(dataset, "chatml")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jojo.models.weights import Vocabulary
     from model import GPT, GPTConfig
 
-BASE_FLAG = "--base of gen.py, interact.py or eval.py"
+BASE_FLAG = "`base` of gen.py, interact.py or eval.py"
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _open(source: str, device, base: str | None, seen: tuple[Path, ...]) -> Base
     if path.is_file():
         return _open_checkpoint(path.resolve(), device, base, seen)
     if base is not None:
-        raise ValueError(f"{source} is not an adapter and has no base: leave out --base")
+        raise ValueError(f"{source} is not an adapter and has no base: leave out `base`")
     folder, written = folder_of(source)
     return _open_folder(folder, device, written)
 
@@ -114,7 +114,7 @@ def _open_checkpoint(path: Path, device, base: str | None, seen: tuple[Path, ...
     if "adapter" in content:
         return _open_adapter(path, content, device, base, (*seen, path))
     if base is not None:
-        raise ValueError(f"{path} is a whole model, not an adapter: leave out --base")
+        raise ValueError(f"{path} is a whole model, not an adapter: leave out `base`")
     model, facts = checkpoint.load_model(path, device)
     return _base(model, facts, str(path))
 

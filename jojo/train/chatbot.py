@@ -86,14 +86,14 @@ def talk(config: ChatbotConfig) -> None:
 def check_place(path: Path) -> None:
     """ValueError where the model could not be written in the end."""
     if path.is_dir():
-        raise ValueError(f"--save_path {path} is a folder: name a file, e.g. {path / 'bot.pt'}")
+        raise ValueError(f"`save_path` {path} is a folder: name a file, e.g. {path / 'bot.pt'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise ValueError(
-            f"--save_path {path}: {path.parent} cannot be written to ({error.strerror}): choose "
+            f"`save_path` {path}: {path.parent} cannot be written to ({error.strerror}): choose "
             "another place"
         ) from None
 
@@ -103,7 +103,7 @@ def check_source(config: ChatbotConfig) -> None:
     for source in pretrained.chain(config.model):
         if Path(source).expanduser().resolve() == config.save_path.resolve():
             raise ValueError(
-                f"--save_path {config.save_path} is the --model to start from, or its base: choose "
+                f"`save_path` {config.save_path} is the `model` to start from, or its base: choose "
                 "another name"
             )
 
@@ -122,15 +122,15 @@ def is_done(config: ChatbotConfig, files: checkpoint.RunFiles) -> bool:
         if not path.exists():
             raise ValueError(
                 f"{path} is not trained {'to the end' if unfinished else 'yet'}: give what it "
-                "learns from, --text_file FILE or --conversation_file FILE"
+                "learns from, `text_file` FILE or `conversation_file` FILE"
             )
         return True
     if unfinished:
-        check_earlier_run(config.training(), files, "--save_path")
+        check_earlier_run(config.training(), files, "`save_path`")
     elif path.exists() and not config.resume:
         raise ValueError(
-            f"{path} is trained already: --interactive without files talks to it, --overwrite "
-            "trains it anew, or choose another --save_path"
+            f"{path} is trained already: `interactive` without files talks to it, `overwrite` "
+            "trains it anew, or choose another `save_path`"
         )
     elif path.exists():
         say(f"{path} is trained already")
@@ -148,7 +148,7 @@ def check_ours(path: Path, settings: TrainConfig) -> None:
         return
     if (dataset := content.get("dataset")) != settings.dataset:
         raise ValueError(
-            f"{path} is of another run (dataset {dataset}): choose another --save_path"
+            f"{path} is of another run (dataset {dataset}): choose another `save_path`"
         )
 
 
@@ -218,12 +218,12 @@ def _documents(options: FileOptions, tally: Tally) -> Iterator[Conversation]:
                 file.kind = "text"
                 say(
                     f"warning: {file.name} is a dialogue, learned here as a text to write; with "
-                    "--conversation_file it is learned to answer"
+                    "`conversation_file` it is learned to answer"
                 )
             elif not file.is_text:
                 raise ValueError(
-                    f"--text_file {file.name} is no plain text ({file.kind}): conversations are "
-                    "learned with --conversation_file"
+                    f"`text_file` {file.name} is no plain text ({file.kind}): conversations are "
+                    "learned with `conversation_file`"
                 )
         yield from conversations(options, tally)
 
@@ -233,16 +233,16 @@ def _conversations(options: FileOptions, tally: Tally) -> Iterator[Conversation]
         if found.template == "text":
             damaged = any(file.path.suffix in (".json", ".jsonl") for file in found.files)
             raise ValueError(
-                f"--conversation_file {found} is plain text, in which nobody speaks"
+                f"`conversation_file` {found} is plain text, in which nobody speaks"
                 f"{' (or JSON that is damaged)' if damaged else ''}: a text is learned with "
-                "--text_file"
+                "`text_file`"
             )
         yield from conversations(options, tally)
         if tally.records_in and tally.records_in == sum(tally.dropped.values()):
             reason = next(iter(tally.dropped))
             where = f" ({tally.first[reason]})" if reason in tally.first else ""
             raise ValueError(
-                f"--conversation_file {found} holds no conversation that can be learned: {reason}"
+                f"`conversation_file` {found} holds no conversation that can be learned: {reason}"
                 f'{where}; write pairs like [{{"user": "Hi!", "bot": "Hello."}}]'
             )
 
@@ -255,7 +255,7 @@ def warnings(config: ChatbotConfig, data: Learned, settings: TrainConfig) -> lis
     if steps < LITTLE_STEPS:
         found.append(
             f"{tokens:,} tokens make {steps} step{'s' * (steps > 1)}: expect next to no change; "
-            "give more to learn, or more --epochs"
+            "give more to learn, or more `epochs`"
         )
     elif tokens < LITTLE_TOKENS:
         found.append(
@@ -278,7 +278,7 @@ def warnings(config: ChatbotConfig, data: Learned, settings: TrainConfig) -> lis
             )
     if BY_HEART_EPOCHS < config.epochs < MANY_EPOCHS:  # which warns from there on
         found.append(
-            f"--epochs {config.epochs:g}: what is read so often is learned by heart and said again "
+            f"`epochs` {config.epochs:g}: what is read so often is learned by heart and said again "
             "word for word; 1 to 3 are usual"
         )
     return found
@@ -293,8 +293,8 @@ def settings_for(config: ChatbotConfig, dataset: Dataset, context: int) -> Train
     if not dataset.manifest.holds_out:
         if patience is not None:
             raise ValueError(
-                f"--patience {patience}: {NOTHING_HELD_OUT} of so little to judge by; leave it "
-                f"out, or give --val_fraction {VAL_FRACTION}"
+                f"`patience` {patience}: {NOTHING_HELD_OUT} of so little to judge by; leave it "
+                f"out, or give `val_fraction` {VAL_FRACTION}"
             )
     elif patience is None:
         patience = finetune.EVALUATIONS

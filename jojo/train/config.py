@@ -128,19 +128,19 @@ class LearningOptions(DeviceOption, DataFolder):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.resume and self.overwrite:
-            raise ValueError("--resume and --overwrite exclude each other: give one")
+            raise ValueError("`resume` and `overwrite` exclude each other: give one")
         self._check_adapter()
 
     def _check_adapter(self) -> None:
         for name in ("lora_alpha", "lora_dropout", "lora_targets", "lora_merge"):
             if not self.lora_rank and getattr(self, name) != getattr(LearningOptions, name):
-                raise ValueError(f"--{name} is for adapters: add --lora_rank 16, or leave it out")
+                raise ValueError(f"`{name}` is for adapters: add `lora_rank` 16, or leave it out")
         if self.lora_rank and not self.lora_target_names:
-            raise ValueError("--lora_targets is empty: name projections, e.g. q,k,v,o")
+            raise ValueError("`lora_targets` is empty: name projections, e.g. q,k,v,o")
         if self.load_in_4bit and not self.lora_rank:
-            raise ValueError("--load_in_4bit needs adapters that learn: add --lora_rank 16")
+            raise ValueError("`load_in_4bit` needs adapters that learn: add `lora_rank` 16")
         if self.load_in_4bit and self.lora_merge:
-            raise ValueError("--lora_merge needs the whole weights: leave out --load_in_4bit")
+            raise ValueError("`lora_merge` needs the whole weights: leave out `load_in_4bit`")
 
     @property
     def lora_target_names(self) -> tuple[str, ...]:
@@ -177,18 +177,18 @@ class TrainConfig(LearningOptions, RunOptions):
         super().__post_init__()
         seconds(self.time_budget or "1s")
         if self.epochs is not None and self.time_budget is not None:
-            raise ValueError("--epochs and --time_budget exclude each other: give one")
+            raise ValueError("`epochs` and `time_budget` exclude each other: give one")
         if not is_plain_name(self.run):
-            raise ValueError(f"--run_name {self.run!r} must be a plain file name")
+            raise ValueError(f"`run_name` {self.run!r} must be a plain file name")
         if self.base and (shape := self.new_shape):
             raise ValueError(
-                f"--{shape[0]} is for a new model, --init_from {self.init_from} has its own "
+                f"`{shape[0]}` is for a new model, `init_from` {self.init_from} has its own "
                 "shape: leave one of them out"
             )
         if self.lora_rank and not self.base:
-            raise ValueError("--lora_rank trains beside a trained model: name it with --init_from")
+            raise ValueError("`lora_rank` trains beside a trained model: name it with `init_from`")
         if self.lora_rank and self.optimizer == "muon":
-            raise ValueError("--optimizer muon is not for adapters: leave it out, or --lora_rank")
+            raise ValueError("`optimizer` muon is not for adapters: leave it out, or `lora_rank`")
 
     def for_new_model(self) -> TrainConfig:
         """With what was left open filled in; jojo/train/finetune.py does it for a trained model."""
@@ -287,9 +287,9 @@ class ChatbotConfig(LearningOptions, ChatbotFiles):
         self.save_path = Path(os.path.expanduser(self.save_path))
         name = self.save_path.name
         if self.save_path.suffix != ".pt" or not is_plain_name(name):
-            raise ValueError(f"--save_path {self.save_path} must be a file whose name ends in .pt")
+            raise ValueError(f"`save_path` {self.save_path} must be a file whose name ends in .pt")
         if self.epochs <= 0:
-            raise ValueError(f"--epochs {self.epochs:g} must be more than 0")
+            raise ValueError(f"`epochs` {self.epochs:g} must be more than 0")
         super().__post_init__()
 
     def check_files(self) -> None:
@@ -299,15 +299,15 @@ class ChatbotConfig(LearningOptions, ChatbotFiles):
         """
         if not self.has_data and not self.interactive:
             raise UsageError(
-                "there is nothing to learn: give --text_file FILE, --conversation_file FILE or both"
+                "there is nothing to learn: give `text_file` FILE, `conversation_file` FILE or both"
             )
         if self.me and not self.conversation_file:
-            raise UsageError("--me names somebody in --conversation_file: give that")
+            raise UsageError("`me` names somebody in `conversation_file`: give that")
         if self.system and self.has_data and not self.conversation_file:
-            raise UsageError("--system needs conversations: give --conversation_file, too")
+            raise UsageError("`system` needs conversations: give `conversation_file`, too")
         if self.loss_on == "assistant" and self.text_file:
             raise UsageError(
-                "--loss_on assistant: a text has no assistant, nothing of --text_file would be "
+                "`loss_on` assistant: a text has no assistant, nothing of `text_file` would be "
                 "learned; leave one of them out"
             )
 

@@ -39,7 +39,7 @@ def start_from(
     context = model.config.block_size
     if config.block_size and config.block_size > context:
         raise ValueError(
-            f"--block_size {config.block_size}: {config.base} has a context of {context} tokens, "
+            f"`block_size` {config.block_size}: {config.base} has a context of {context} tokens, "
             "longer windows do not fit"
         )
     model.config.dropout = config.dropout
@@ -48,7 +48,7 @@ def start_from(
             module.p = config.dropout
     if config.lora_rank > model.config.n_embd:
         raise ValueError(
-            f"--lora_rank {config.lora_rank}: {config.base} is {model.config.n_embd} wide, more "
+            f"`lora_rank` {config.lora_rank}: {config.base} is {model.config.n_embd} wide, more "
             "than that adds nothing; 8 to 64 are usual"
         )
     if config.lora_rank:
@@ -71,7 +71,7 @@ def adapters_of(config: TrainConfig, adapter: dict | None) -> lora.LoRA:
     alpha = 2.0 * config.lora_rank if adapter is None else adapter["lora"]["alpha"]
     if adapter is not None and config.lora_alpha not in (None, alpha):
         raise ValueError(
-            f"--lora_alpha {config.lora_alpha:g}: {config.base} has {alpha:g}, and another value "
+            f"`lora_alpha` {config.lora_alpha:g}: {config.base} has {alpha:g}, and another value "
             "would change what it has learned: leave it out"
         )
     alpha = config.lora_alpha or alpha
@@ -86,8 +86,8 @@ def _continue_adapter(config: TrainConfig, model: GPT, adapter: dict) -> None:
     except ValueError:
         raise ValueError(
             f"{config.base} is an adapter of rank {how['rank']} on {','.join(how['targets'])}: "
-            "train it further with the same --lora_rank and --lora_targets, or leave out "
-            "--lora_rank to train all weights, with the adapter merged in"
+            "train it further with the same `lora_rank` and `lora_targets`, or leave out "
+            "`lora_rank` to train all weights, with the adapter merged in"
         ) from None
 
 
@@ -131,5 +131,5 @@ def warn_of_unlearned(model: GPT, ids_in_use: Tensor) -> None:
     if n > max(2, UNLEARNED_SHARE * len(ids_in_use)):  # the two of ChatML are learned
         say(
             f"warning: {n:,} of the {len(ids_in_use):,} different tokens of this data do not occur "
-            "in what the base learned from, and adapters cannot teach them: leave out --lora_rank"
+            "in what the base learned from, and adapters cannot teach them: leave out `lora_rank`"
         )

@@ -79,8 +79,8 @@ class Loop:
         self.loss = t.gradients(t.step)
         if not np.isfinite(self.loss):
             raise ValueError(
-                f"the loss is {self.loss} at step {t.step + 1}: lower --learning_rate (now "
-                f"{t.config.rate:g}) and start anew with --overwrite"
+                f"the loss is {self.loss} at step {t.step + 1}: lower `learning_rate` (now "
+                f"{t.config.rate:g}) and start anew with `overwrite`"
             )
         metrics = t.update(t.step)
         t.step += 1
@@ -164,7 +164,7 @@ class Loop:
         name = loss_name(t.data.manifest.holds_out)
         val = "" if t.val_loss is None else f": {name} {t.val_loss:.4f}{best}"
         if t.step < t.schedule.max_iters:
-            say(f"stopped early: no lower {name} in {t.stale} validations (--patience)")
+            say(f"stopped early: no lower {name} in {t.stale} validations (`patience`)")
         peak = f"peak memory {t.machine.used_bytes() / 2**30:.1f} GiB"
         say(f"done in {duration(t.elapsed)}, {peak}{val}")
         if self.closing:
@@ -178,7 +178,7 @@ class Loop:
         self.progress.close()
         say(
             f"stopped and saved after step {self.trainer.step:,}; go on with the same command and "
-            "--resume"
+            "`resume`"
         )
         return 128 + self.stopped_by
 

@@ -100,7 +100,7 @@ def make_plan(trainer: Trainer, began: float) -> None:
         f"{step_seconds:.2f} s a step, about {duration(total)}"
     )
     train_tokens = trainer.data.manifest.tokens["train"]
-    flag = "--max_iters" if c.epochs is None else "--epochs"
+    flag = "`max_iters`" if c.epochs is None else "`epochs`"
     if epochs > MANY_EPOCHS:
         say(
             f"warning: {train_tokens:,} tokens will be read {epochs:.0f} times; expect "
@@ -131,7 +131,7 @@ def find_micro_batch(trainer: Trainer) -> None:
             raise ValueError(
                 f"this model needs about {need / 2**30:.1f} GiB of memory to train, "
                 f"{trainer.machine.free_bytes() / 2**30:.1f} GiB are free: choose a smaller "
-                + ("--block_size or base" if trainer.base else "--preset or --block_size")
+                + ("`block_size` or base" if trainer.base else "`preset` or `block_size`")
             )
         return
     for trainer.micro_batch in sizes:

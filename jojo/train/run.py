@@ -63,7 +63,7 @@ def held(files: checkpoint.RunFiles) -> Iterator[None]:
     except Timeout:
         raise ValueError(
             f"run {files.run_name!r} is being trained by another process: wait for it, or choose "
-            "another --run_name"
+            "another `run_name`"
         ) from None
     try:
         yield
@@ -98,7 +98,7 @@ def _train(config: TrainConfig, files: checkpoint.RunFiles, made_by: dict, closi
 
 
 def check_earlier_run(
-    config: TrainConfig, files: checkpoint.RunFiles, flag: str = "--run_name"
+    config: TrainConfig, files: checkpoint.RunFiles, flag: str = "`run_name`"
 ) -> int | None:
     """Exit code 0 if this run is done and only to be resumed, None if it may start or go on.
 
@@ -110,8 +110,8 @@ def check_earlier_run(
     if files.unfinished():
         if not config.resume:
             raise ValueError(
-                f"run {config.run!r} is unfinished ({files.resume}): add --resume to go on, "
-                f"--overwrite to start anew, or choose another {flag}"
+                f"run {config.run!r} is unfinished ({files.resume}): add `resume` to go on, "
+                f"`overwrite` to start anew, or choose another {flag}"
             )
     elif last and config.resume:
         path = shlex.quote(str(last))
@@ -119,7 +119,7 @@ def check_earlier_run(
         return 0
     elif last:
         raise ValueError(
-            f"run {config.run!r} is done ({last}): add --overwrite to train anew, or "
+            f"run {config.run!r} is done ({last}): add `overwrite` to train anew, or "
             f"choose another {flag}"
         )
     return None

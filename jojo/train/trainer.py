@@ -38,8 +38,8 @@ class Trainer:
         self.template = self.data.manifest.template
         if config.loss_on == "assistant" and self.template == "text":
             raise ValueError(
-                f"--loss_on assistant: {config.data_name} is plain text, it has no assistant "
-                "turns; use --loss_on all"
+                f"`loss_on` assistant: {config.data_name} is plain text, it has no assistant "
+                "turns; use `loss_on` all"
             )
         device.repeatable(self.machine.device)
         device.seed_everything(config.seed)
@@ -155,7 +155,7 @@ class Trainer:
             self.micro_batch = self.micro_batch // 2
             if self.machine.device.type == "cuda":
                 torch.cuda.empty_cache()
-            say(f"out of memory: going on with --micro_batch_size {self.micro_batch}")
+            say(f"out of memory: going on with `micro_batch_size` {self.micro_batch}")
 
     def update(self, step: int) -> dict[str, float]:
         """The optimizer's part of a step; returns the rate's factor and the gradient norm."""
@@ -199,18 +199,18 @@ class Trainer:
         if state["data_hash"] != self.data.manifest.hash:
             raise ValueError(
                 f"dataset {self.config.data_name} changed since this run began, or is another one: "
-                "name the data it began with, or start anew with --overwrite"
+                "name the data it began with, or start anew with `overwrite`"
             )
         old, new = state["settings"], self.config.settings()
         differing = [n for n in new if old.get(n) != new[n]]
         if differing:
-            was = ", ".join(f"--{n} {old.get(n)} (now {new[n]})" for n in differing[:4])
-            raise ValueError(f"--resume needs the settings the run began with: {was}")
+            was = ", ".join(f"`{n}` {old.get(n)} (now {new[n]})" for n in differing[:4])
+            raise ValueError(f"`resume` needs the settings the run began with: {was}")
         was, now = (base["hash"] if base else None for base in (state["base"], self.base))
         if was != now:
             raise ValueError(
-                f"--init_from {self.config.init_from} is not the model this run began with: name "
-                "that one, or start anew with --overwrite"
+                f"`init_from` {self.config.init_from} is not the model this run began with: name "
+                "that one, or start anew with `overwrite`"
             )
         self.load_weights(state["model"])
         self.optimizers.load_state_dict(state["optimizers"])

@@ -124,7 +124,7 @@ class Journal(AbstractContextManager):
             told = ", ".join(f"{n} was {old.get(n)!r} and is {settings.get(n)!r}" for n in changed)
             raise ValueError(
                 f"{len(self):,} answers in {self.path} were made with other settings ({told}): "
-                "give the old ones to go on, or --reset to start over"
+                "give the old ones to go on, or `reset` to start over"
             )
 
     def clear(self) -> None:

@@ -143,7 +143,7 @@ def _numbers(count: int, n: int, start: int, seed: int | None, what: str) -> lis
     if seed is not None:
         return np.random.default_rng(seed).permutation(count)[:n].tolist()
     if start >= count:
-        raise ValueError(f"--start {start}: there are {count:,} {what}, from 0 to {count - 1:,}")
+        raise ValueError(f"`start` {start}: there are {count:,} {what}, from 0 to {count - 1:,}")
     return list(range(start, min(count, start + n)))
 
 
@@ -184,7 +184,7 @@ class Audit:
         if not self.replies["train"]:
             return (
                 f"{self.name}: no stop token is ever trained, since train has no reply of "
-                "the assistant; check what the recipe calls assistant, or train with --loss_on all"
+                "the assistant; check what the recipe calls assistant, or train with `loss_on` all"
             )
         return None
 
@@ -196,7 +196,7 @@ class Audit:
             share = self.trained[split] / self.tokens[split]
             lines.append(
                 f"{split}: {self.conversations[split]:,} {kind}, {self.tokens[split]:,} tokens, "
-                f"{share:.1%} trained (--loss_on {self.loss_on})"
+                f"{share:.1%} trained (`loss_on` {self.loss_on})"
             )
         if self.problem is None:
             what = kind if is_text else "replies of the assistant"

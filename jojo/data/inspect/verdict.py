@@ -83,7 +83,7 @@ BAD = (
         "ends without a reply",
         0.02,
         "no reply",
-        "{share} end with an unanswered turn, which --loss_on assistant never learns",
+        "{share} end with an unanswered turn, which `loss_on` assistant never learns",
     ),
     Sign("over 1024 tokens", 0.1, "too long", "{share} are longer than a window of 1,024 tokens"),
     Sign("over 256 tokens", 0.5, "too long", "{share} are longer than a window of 256 tokens"),

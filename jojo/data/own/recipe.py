@@ -103,7 +103,7 @@ def check_own_name(name: str, folder: Path) -> None:
         what = f"what data/prepare-{name}.py prepares" if is_recipe else path
         raise ValueError(
             f"your own chats would take the place of {what}: give them another name, e.g. "
-            f"--dataset {name}-own"
+            f"`dataset` {name}-own"
         )
 
 
@@ -151,7 +151,7 @@ class _Reader:
         from jojo.data.own.found import reason_of
 
         if self.is_text and self.system:
-            raise ValueError(f"--system needs conversations, but {self.found} is plain text")
+            raise ValueError(f"`system` needs conversations, but {self.found} is plain text")
         for file in self.found.files:
             if self.tally.is_full:
                 return
@@ -166,7 +166,7 @@ class _Reader:
             yield from transcript.to_conversations(self.lines, self.options, self.tally)
         elif self.options.me is not None and not self.tally.is_full:
             raise ValueError(
-                f"{self.options.me_flag} {self.options.me!r} names nobody: {self.found} has no "
+                f"{self.options.me_setting} {self.options.me!r} names nobody: {self.found} has no "
                 "chat export with names in it"
             )
 

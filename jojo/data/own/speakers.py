@@ -37,7 +37,7 @@ class SpeakersOptions(recipe.FileOptions):
     system: tyro.conf.Suppress[str | None] = None
     paths: tyro.conf.Suppress[tuple[Path, ...]] = ()
 
-    me_flag: ClassVar[str] = "--as"
+    me_setting: ClassVar[str] = "`as`"
 
     @cached_property
     def found(self) -> Found:
@@ -73,7 +73,7 @@ def only_json(folder: Path) -> Path:
     if len(found) != 1:
         raise ValueError(
             f"{folder} holds {len(found) or 'no'} JSON files: put a single one there, or name what "
-            "to read with --data_path FILE"
+            "to read with `data_path` FILE"
         )
     return found[0]
 

@@ -56,11 +56,11 @@ class ExportOptions(CommonOptions):
     system: str | None = None
     """System message for conversations that have none, e.g. a persona."""
 
-    me_flag: ClassVar[str] = "--me"  # what the command calls `me`; "" where it has no such flag
+    me_setting: ClassVar[str] = "`me`"  # how messages name `me`; "" where it has no such flag
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        seconds(self.gap, "--gap")
+        seconds(self.gap, "gap")
 
 
 def to_conversations(
@@ -74,7 +74,7 @@ def to_conversations(
     from jojo.data.formats.shapes import INVISIBLE, tidy
     from jojo.text.template import Conversation
 
-    gap = seconds(options.gap, "--gap")
+    gap = seconds(options.gap, "gap")
     known = list(_readable(lines, tally, INVISIBLE))
     mine = _assistant(known, options)
     hide = _anonymizer(known, options)
@@ -165,12 +165,12 @@ def _assistant(lines: Sequence[ChatLine], options: ExportOptions) -> Callable[[C
     if not lines:
         return bool
     if options.me is not None:
-        name = named(options.me, lines, options.me_flag)
+        name = named(options.me, lines, options.me_setting)
         return lambda line: line.author == name
     chosen = _owners(lines)
     mine = sum(line.author in chosen[_export(line)] for line in lines)
     names = sorted({name for names in chosen.values() for name in names})
-    hint = f"; {options.me_flag} NAME chooses somebody else" if options.me_flag else ""
+    hint = f"; {options.me_setting} NAME chooses somebody else" if options.me_setting else ""
     say(
         f"the model speaks as {', '.join(names[:NAMES_SHOWN])} ({mine:,} of {len(lines):,} "
         f"messages){hint}"

@@ -25,7 +25,7 @@ def installed() -> Path:
     except PackageNotFoundError:
         raise ValueError(
             "chitchat-dataset is not installed: pip install chitchat-dataset==0.9.0, "
-            "or give its dataset.json with --input"
+            "or give its dataset.json with `input`"
         ) from None
     return path / "chitchat_dataset" / "dataset.json"
 

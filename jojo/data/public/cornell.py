@@ -45,7 +45,7 @@ def _file(files: list[Path], name: str, tally: Tally) -> Path:
     found = next((f for f in files if f.name == name), None)
     if found is None:
         raise ValueError(
-            f"there is no {name}: --input takes the folder or archive with {CONVERSATIONS} and "
+            f"there is no {name}: `input` takes the folder or archive with {CONVERSATIONS} and "
             f"{LINES}"
         )
     tally.used(found)

@@ -96,7 +96,7 @@ def _existing(out_dir: Path, name: str) -> Dataset | None:
         return None
     dataset = open_dataset(name, out_dir)
     if dataset.manifest.template != "chatml":
-        raise ValueError(f"{name} is not a ChatML dataset: give --append another --name")
+        raise ValueError(f"{name} is not a ChatML dataset: give `append` another `name`")
     return dataset
 
 
@@ -160,7 +160,7 @@ def _asked(
     try:
         if options.append and journal.settings.get("adds_to") != adds_to:
             if len(journal):  # not of a run that was making this very addition
-                say(f"--append: discarding {len(journal):,} answers of another, unfinished run")
+                say(f"`append`: discarding {len(journal):,} answers of another, unfinished run")
             journal.clear()
         journal.agree(
             {

@@ -43,7 +43,7 @@ def base_url(url: str | None, key: str | None, environ: Mapping[str, str] = os.e
     if "://" not in url:
         url = f"http://{url}"
     if not re.fullmatch(r"https?://[^/\s]+(?:/\S*)?", url):
-        raise ValueError(f"--llm_api_url {url} is not a web address: give one such as {OLLAMA}")
+        raise ValueError(f"`llm_api_url` {url} is not a web address: give one such as {OLLAMA}")
     url = url.rstrip("/").removesuffix("/chat/completions")
     return url if url.count("/") > 2 else f"{url}/v1"
 

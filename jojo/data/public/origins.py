@@ -272,7 +272,7 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
     works. ValueError names all that failed."""
     if options.input is not None:
         if not options.input.exists():
-            raise ValueError(f"--input {options.input} does not exist")
+            raise ValueError(f"`input` {options.input} does not exist")
         return options.input
     facts, answers, reachable = PUBLIC_DATASETS[dataset], [], None
     home = options.out_dir / "raw" / dataset
@@ -298,7 +298,7 @@ def raw(dataset: str, options: PrepareOptions, tally: Tally) -> Path:
             return folder
     raise ValueError(
         f"{facts.title} could not be downloaded; tried {'; '.join(answers)}. Run it again to "
-        "resume, give a copy with --input PATH, or prepare generated chats, which "
+        "resume, give a copy with `input` PATH, or prepare generated chats, which "
         "need no download: python data/prepare-chitchat.py"
     )
 

@@ -33,7 +33,7 @@ def installed() -> Path:
             return SYSTEM
     raise ValueError(
         f"WordNet is not installed: {INSTALL} (22 MB), or apt-get install wordnet-base, or give "
-        "the folder of its data files with --wordnet"
+        "the folder of its data files with `wordnet`"
     )
 
 

@@ -247,7 +247,7 @@ def seconds(text: str, setting: str = "time_budget") -> float:
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise ValueError(f"`{setting}` {text!r} is no duration: write 90s, 30m 2h or 1d")
+        raise ValueError(f"`{setting}` {text!r} is no duration: write 90s, 30m, 2h or 1d")
     return value
 
 

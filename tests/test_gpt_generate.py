@@ -284,8 +284,8 @@ def test_a_name_that_is_none_is_refused_at_once(name, complaint):
 
 def test_settings_that_cannot_be_are_refused_at_once(complaint):
     assert "dtype 'bf16' is none of auto, float32" in complaint(GPT2Chatbot, dtype="bf16")
-    assert "temp -1" in complaint(GPT2Chatbot, temp=-1)
-    assert "seed -1" in complaint(GPT2Chatbot, seed=-1)
+    assert "`temp` -1" in complaint(GPT2Chatbot, temp=-1)
+    assert "`seed` -1" in complaint(GPT2Chatbot, seed=-1)
     with pytest.raises(TypeError, match="tempp"):
         GPT2Chatbot(tempp=1)
 
@@ -386,7 +386,7 @@ def test_places_that_cannot_be_saved_to(bot, tmp_path, complaint):
     before = digest(tmp_path)
     for name in ("file", "model.bin", "model.safetensors", "folder.pt", "notes", "file/x"):
         assert str(tmp_path / name) in complaint(chatbot.save, tmp_path / name)
-    assert "no path" in complaint(chatbot.save, None)
+    assert "not a path" in complaint(chatbot.save, None)
     assert digest(tmp_path) == before
 
 

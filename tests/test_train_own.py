@@ -131,7 +131,7 @@ def test_somebody_else_may_be_learned(home):
     home.train(*flags, "--me", "anna")
     assert f"<speaker1> asks {words(28)}\n<speaker2> says {words(29)}\n" in home.text("mine")
     said = home.complaint(*flags, "--me", "Zoe", "--run_name", "zoe")
-    assert "--me 'Zoe' matches nobody; the names found are Anna" in said
+    assert "`me` 'Zoe' matches nobody; the names found are Anna" in said
 
 
 def test_other_chats_are_chatml_and_a_template_that_is_given_is_obeyed(home):
@@ -177,7 +177,7 @@ def test_own_chats_take_no_recipes_place(name, home):
     for flag in ("--run_name", "--dataset"):
         said = home.complaint(flag, name, "--data_path", path)
         assert f"the place of what data/prepare-{name}.py prepares" in said
-        assert f"--dataset {name}-own" in said
+        assert f"`dataset` {name}-own" in said
     assert not home.data.exists()
     flags = ("--run_name", name, "--dataset", f"{name}-own")
     home.train(*flags, "--data_path", path)

@@ -22,7 +22,7 @@ from torch.torch_version import TorchVersion
 from jojo.files import whole_file
 from jojo.models import lora, weights
 from jojo.models.active_vocabulary import ActiveEmbedding, ActiveHead
-from jojo.models.names import there_is
+from jojo.models.names import nearby, there_is
 from model import GPT, GPTConfig
 from tokenizer import VOCABULARY
 
@@ -71,7 +71,7 @@ def read(path: Path, device: str | torch.device = "cpu", mmap: bool = True) -> o
     """What any program wrote with torch.save, read with `weights_only`; ValueError as `load`."""
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"checkpoint {path} does not exist{there_is(path.parent)}")
+        raise ValueError(f"checkpoint {path} does not exist{nearby(path)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a checkpoint file{there_is(path)}")
     try:

@@ -86,7 +86,7 @@ def test_a_user_cannot_forge_a_turn(chat_with):
 
 def test_models_that_cannot_chat_say_so(chat_with, complaint):
     assert "plain text" in complaint(chat_with, "text")
-    assert "--system" in complaint(chat_with, "person", system="Be kind.")
+    assert "`system`" in complaint(chat_with, "person", system="Be kind.")
 
 
 # trimming
@@ -286,7 +286,7 @@ def test_examples_and_max_history_together(chat_with, read_by):
 
 
 def test_a_negative_max_history_is_refused(chat_with, complaint):
-    assert "--max_history -1" in complaint(chat_with, settings={"max_history": -1})
+    assert "`max_history` -1" in complaint(chat_with, settings={"max_history": -1})
 
 
 def test_retry_and_undo_leave_the_examples(chat_with, read_by):

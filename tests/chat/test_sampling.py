@@ -132,9 +132,9 @@ def test_rows_are_drawn_independently():
         ("max_tokens", 0),
     ],
 )
-def test_options_out_of_range_name_flag_and_value(name, value, complaint):
+def test_options_out_of_range_are_named_with_their_value(name, value, complaint):
     message = complaint(SamplingOptions, **{name: value})
-    assert f"--{name}" in message
+    assert f"`{name}`" in message
     assert str(value) in message
 
 
@@ -186,7 +186,7 @@ def test_a_prompt_of_the_whole_context_is_too_long(complaint):
     assert len(run(Scripted([3] * 9, block_size=10), [1] * 9)) == 2
     message = complaint(run, Scripted([3], block_size=10), [1] * 10)
     assert "10" in message
-    assert "--block_size" in message
+    assert "`block_size`" in message
 
 
 def test_an_empty_prompt_is_an_error(complaint):

@@ -127,7 +127,7 @@ def test_the_chat_keeps_them_through_reset_and_system(session, typed, tmp_path, 
 
 
 def test_examples_that_cannot_be_are_one_line(session, file, complaint):
-    assert "--examples" in complaint(session, "text")
+    assert "`examples`" in complaint(session, "text")
     long = file([{"user": "Hi", "bot": "word " * 300}])
     assert "none of 1 fits into 50% of the context of 256" in complaint(session, examples=long)
     assert "no user turn with a reply" in complaint(session, examples=file("Once upon a time."))
@@ -143,4 +143,4 @@ def test_a_folder_of_hugging_face_is_opened(tiny_model, tmp_path):
 
 
 def test_only_an_adapter_has_a_base(session, complaint):
-    assert "leave out --base" in complaint(session, base="gpt2")
+    assert "leave out `base`" in complaint(session, base="gpt2")

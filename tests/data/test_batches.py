@@ -17,7 +17,7 @@ def test_less_data_than_a_block_is_an_error(complaint):
     ids = np.arange(100, dtype=np.uint16)
     message = complaint(Batches, ids, "text", block_size=100, batch_size=1, seed=0)
     assert "100" in message
-    assert "--block_size" in message
+    assert "`block_size`" in message
     Batches(ids, "text", block_size=99, batch_size=1, seed=0)  # just enough
 
 

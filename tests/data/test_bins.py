@@ -164,7 +164,7 @@ def test_nothing_is_visible_before_the_commit(tmp_path):
 def test_a_split_without_conversations_is_an_error(tmp_path, complaint):
     with DatasetWriter(tmp_path, "tiny", template="chatml") as writer:
         writer.add("train", HELLO)
-        assert "--val_fraction" in complaint(writer.commit)
+        assert "`val_fraction`" in complaint(writer.commit)
     assert list(tmp_path.iterdir()) == []
 
 

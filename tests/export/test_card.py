@@ -282,7 +282,7 @@ def test_own_files_are_not_named(tmp_path, capsys):
     made = section(text, "How it was made")
     assert "Exported from a checkpoint," in made
     assert "names and files in it are left out" in made
-    assert "\npython train.py --preset tiny --n_layer 1 " in made
+    assert "\npython train.py --n_layer 1 " in made
     assert " --max_iters 2 " in made
     facts |= {"command": "python train.py --dataset mum-chats", "script": None}  # an older one
     assert "train.py" not in written(model, facts, source=str(path))[0]
@@ -312,7 +312,7 @@ def test_public_names_are_kept(tiny_dataset, tmp_path):
     assert {"run": "wee", "dataset": "tiny"}.items() <= hf.facts(tmp_path / "out").items()
     made = section(written(model, facts, source=str(path))[0], "How it was made")
     assert "`wee2.pt`" in made
-    assert "python train.py --dataset tiny --run_name wee --preset tiny" in made
+    assert "python train.py --dataset tiny --run_name wee --n_layer" in made
 
 
 def test_names_of_data_that_is_not_known_are_kept_back(tiny_dataset, small, tmp_path):

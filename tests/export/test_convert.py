@@ -177,7 +177,7 @@ def test_an_adapter_merged_and_by_itself(models, tiny_model, convert, fails):
     assert "<speaker2>" in Path("lines/tokenizer_config.json").read_text()
     assert "<speaker2>" not in config.read_text()
     line = fails(models / "chatml90.pt", "--outfile", "x", "--adapter")
-    assert "leave out --adapter" in line
+    assert "leave out `adapter`" in line
     shutil.copy(models / "chatml90.pt", "beside.pt")
     flags = ("--outfile", "beside.pt", "--overwrite", "--base", "beside.pt")
     assert "is the base of the adapter" in fails("a.pt", *flags)
@@ -287,7 +287,7 @@ def test_what_is_not_installed_is_skipped_and_named(target, install, models, con
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_there_stays(target, models, convert, fails):
     convert(models / "chatml90.pt", "--outfile", target, "--no_verify")
-    assert "--overwrite" in fails(models / "chatml90.pt", "--outfile", target)
+    assert "`overwrite`" in fails(models / "chatml90.pt", "--outfile", target)
     convert(models / "chatml90.pt", "--outfile", target, "--no_verify", "--overwrite")
 
 
@@ -333,10 +333,10 @@ def test_a_disk_that_fills_up_meanwhile(models, convert, tmp_path, monkeypatch):
         (["out.q9_0.gguf"], "'q9_0'"),
         (["out.gguf", "--type", "q7"], "q8_0, q2_k"),
         (["out.q8_0.gguf", "--type", "f16"], "leave out one"),
-        (["out.q4_k_m.gguf"], "rows of 32: choose --type q8_0"),
+        (["out.q4_k_m.gguf"], "rows of 32: choose `type` q8_0"),
         (["out.safetensors"], "NAME.gguf or NAME.pt, or a folder"),
         (["out", "--push", "ada"], "OWNER/NAME"),
-        (["out.gguf", "--create", "x y"], "no name for Ollama"),
+        (["out.gguf", "--create", "x y"], "not a name for Ollama"),
     ],
     ids=str,
 )
@@ -349,10 +349,10 @@ def test_what_cannot_be_done_is_one_line(flags, named, models, fails):
     [
         (["out", "--type", "f16"], "GGUF"),
         (["out.pt", "--ollama"], "GGUF"),
-        (["out.gguf", "--adapter"], "--adapter writes a folder"),
-        (["out.gguf", "--system", "Be kind."], "add --ollama"),
-        (["out", "--public"], "--push OWNER/NAME"),
-        (["out.pt", "--push", "ada/x"], "--push uploads"),
+        (["out.gguf", "--adapter"], "`adapter` writes a folder"),
+        (["out.gguf", "--system", "Be kind."], "add `ollama`"),
+        (["out", "--public"], "`push` OWNER/NAME"),
+        (["out.pt", "--push", "ada/x"], "`push` uploads"),
         (["out", "--template", "llama"], "--template"),
     ],
     ids=str,
@@ -422,7 +422,7 @@ def test_sources_that_are_no_model(models, fails, tmp_path):
         assert named in fails(source, "--outfile", "out.gguf"), source
     resume = {"format": checkpoint.FORMAT, "optimizers": {}, "config": {}}
     checkpoint.save(tmp_path / "run-resume.pt", resume)
-    assert "for --resume alone" in fails("run-resume.pt", "--outfile", "out")
+    assert "for `resume` alone" in fails("run-resume.pt", "--outfile", "out")
 
 
 # Ollama and the hub

@@ -101,10 +101,10 @@ def test_rows_that_cannot_be_packed_are_named(tiny_config, complaint):
     narrow = tiny_config(**whole, n_inner=704)
     line = complaint(gguf.check, narrow, "q4_k_m")
     assert "blk.0.ffn_down.weight has rows of 704" in line
-    assert "--type q8_0" in line
+    assert "`type` q8_0" in line
     line = complaint(gguf.check, tiny_config(**whole, n_inner=48), "q8_0")
     assert "rows of 48" in line
-    assert "--type f16" in line
+    assert "`type` f16" in line
     gguf.check(tiny_config(**whole, n_inner=512), "q4_k_m")
 
 
@@ -127,7 +127,7 @@ def test_numbers_too_large_for_half_precision(tiny_model, tmp_path, complaint):
     with torch.no_grad():
         model.h[0].mlp.up_proj.weight[0, 0] = 1e6
     path = tmp_path / "x.gguf"
-    assert "--type bf16" in complaint(gguf.write, model, path, "f16", "chatml", {})
+    assert "`type` bf16" in complaint(gguf.write, model, path, "f16", "chatml", {})
     gguf.write(model, path, "bf16", "chatml", {})
 
 

@@ -171,7 +171,7 @@ def test_without_peft_the_proof_is_skipped(adapter_of, tmp_path, monkeypatch):
 def test_what_is_no_adapter_is_refused(adapter_of, tmp_path, complaint):
     plain = replace(adapter_of(), adapter=None)
     line = complaint(peft.write, plain, tmp_path, "chatml")
-    assert line.endswith("is not an adapter: leave out --adapter")
+    assert line.endswith("is not an adapter: leave out `adapter`")
     assert not any(tmp_path.iterdir())
 
 

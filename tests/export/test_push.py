@@ -233,7 +233,7 @@ def test_nothing_private_goes_into_a_public_repository(hub, gguf, complaint):
     hub.has("ada/tsuki", False)
     said = complaint(push.push, gguf, "ada/tsuki", True, None)
     assert "public" in said
-    assert "--public" in said
+    assert "`public`" in said
     assert not hub.commits
 
 
@@ -252,7 +252,7 @@ def test_a_private_repository_is_not_made_public(hub, gguf, capfd):
         ("/models/ada", 404, {"error": "Repository not found"}, "404"),
         ("/models/ada", 200, b"<html>", "the export itself is whole"),
         ("/commit/", 403, {"error": "Private storage limit reached"}, "storage limit reached"),
-        ("/preupload/", 413, {"error": "too\nlarge"}, "--overwrite"),
+        ("/preupload/", 413, {"error": "too\nlarge"}, "add `overwrite`"),
         ("objects/batch", 429, {"error": f"slow down, {TOKEN}"}, "429"),
     ],
 )

@@ -72,7 +72,7 @@ def test_what_cannot_run_a_model_is_left_out_or_refused(bench_gen, complaint, ca
     pytest.importorskip("xllamacpp")
     for against in ("transformers", "llama.cpp"):
         why = complaint(bench_gen, against, vocab_size=300)
-        assert why.startswith(f"--against {against}: the model has 300 rows")
+        assert why.startswith(f"`against` {against}: the model has 300 rows")
     assert "tanh" in complaint(bench_gen, "llama.cpp", arch="gpt2", gelu="exact")
     assert set(rates(bench_gen(None, vocab_size=300))) >= {OURS, "uncached float32"}
     assert "transformers, llama.cpp left out: the model has 300 rows" in capsys.readouterr().err

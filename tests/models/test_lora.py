@@ -172,7 +172,7 @@ def test_the_rows_keep_their_place_in_the_matrix(tiny_model):
 
 def test_four_bits_need_a_gpu(tiny_model, complaint):
     said = complaint(lora.hold_in_4bit, tiny_model(), torch.device("cpu"))
-    assert "--load_in_4bit needs a CUDA GPU, this run is on cpu" in said
+    assert "`load_in_4bit` needs a CUDA GPU, this run is on cpu" in said
 
 
 def test_four_bits_need_bitsandbytes(tiny_model, complaint, monkeypatch):

@@ -87,7 +87,7 @@ def test_a_base_that_moved(plain, adapted, tmp_path, complaint):
     plain.rename(elsewhere / plain.name)
     message = complaint(pretrained.load_model, path)
     assert f"needs its base {plain}" in message
-    assert "put base3.pt beside the adapter, or name it with --base" in message
+    assert "put base3.pt beside the adapter, or name it with `base`" in message
     assert same(pretrained.load_model(path, base=elsewhere / plain.name)[0], merged)
     path.rename(elsewhere / "moved.pt")
     assert same(pretrained.load_model(elsewhere / "moved.pt")[0], merged)
@@ -100,7 +100,7 @@ def test_an_adapter_of_another_base(plain, adapted, tiny_model, tmp_path, compla
     for function in (pretrained.load_model, pretrained.open_base):
         message = complaint(function, path, base=str(tmp_path / "other.pt"))
         assert f"adapter {path} was trained on another base" in message
-        assert "--base" in message
+        assert "`base`" in message
     os.replace(tmp_path / "other.pt", plain)  # the base was trained anew under its name
     assert "was trained on another base" in complaint(pretrained.load_model, path)
 
@@ -113,7 +113,7 @@ def test_an_adapter_that_took_the_place_of_its_base(plain, adapted, complaint):
 
 def test_base_is_for_adapters_alone(plain, folder, complaint):
     for source in (plain, folder, "gpt2"):
-        assert "leave out --base" in complaint(pretrained.load_model, source, base=str(plain))
+        assert "leave out `base`" in complaint(pretrained.load_model, source, base=str(plain))
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_what_is_trained_asks_before_it_is_trained_anew(config, untrained, compl
     assert names(c.save_path.parent) == {"bot.pt"}
     said = complaint(chatbot.make, c)
     assert "is trained already" in said
-    assert "--overwrite" in said
+    assert "`overwrite`" in said
     assert chatbot.make(config(chats=GUIDE, resume=True)) == 0
     assert chatbot.make(config(interactive=True)) == 0
     assert len(untrained) == 1
@@ -312,8 +312,8 @@ def test_what_is_unfinished_asks_how_to_go_on(config, untrained, complaint) -> N
     c.save_path.with_name("bot-resume.pt").write_bytes(b"")
     said = complaint(chatbot.make, c)
     assert "is unfinished" in said
-    assert "--resume" in said
-    assert "--overwrite" in said
+    assert "`resume`" in said
+    assert "`overwrite`" in said
     assert "not trained to the end" in complaint(chatbot.make, config(interactive=True))
     assert not untrained
 
@@ -323,7 +323,7 @@ def test_files_of_another_run_are_left_alone(config, untrained, complaint) -> No
     write_run(RunFiles(c.save_path.parent, "bot"), c.data_dir, (5,), dataset="chitchat")
     before = names(c.save_path.parent)
     said = complaint(chatbot.make, c)
-    assert "is of another run (dataset chitchat): choose another --save_path" in said
+    assert "is of another run (dataset chitchat): choose another `save_path`" in said
     assert names(c.save_path.parent) == before
 
 
@@ -371,12 +371,12 @@ def dying(call, after: int, done: list):
     [
         ({"save_path": Path("bot.bin")}, "whose name ends in .pt"),
         ({"save_path": Path(".pt")}, "whose name ends in .pt"),
-        ({"epochs": 0.0}, "--epochs 0 must be more than 0"),
+        ({"epochs": 0.0}, "`epochs` 0 must be more than 0"),
         ({"epochs": -1.0}, "must be more than 0"),
-        ({"val_fraction": 1.0}, "--val_fraction 1.0 must lie between"),
-        ({"batch_size": 0}, "--batch_size 0 must be 1 or more"),
-        ({"lora_dropout": 2.0}, "--lora_dropout 2.0"),
-        ({"load_in_4bit": True}, "add --lora_rank 16"),
+        ({"val_fraction": 1.0}, "`val_fraction` 1.0 must lie between"),
+        ({"batch_size": 0}, "`batch_size` 0 must be 1 or more"),
+        ({"lora_dropout": 2.0}, "`lora_dropout` 2.0"),
+        ({"load_in_4bit": True}, "add `lora_rank` 16"),
     ],
 )
 def test_flags_that_make_no_sense(given, expected, complaint) -> None:
@@ -386,10 +386,10 @@ def test_flags_that_make_no_sense(given, expected, complaint) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"text_file": ()}, "there is nothing to learn: give --text_file FILE"),
-        ({"system": "You are Tsuki."}, "--system needs conversations"),
-        ({"me": "Anna"}, "--me names somebody in --conversation_file"),
-        ({"loss_on": "assistant"}, "nothing of --text_file would be learned"),
+        ({"text_file": ()}, "there is nothing to learn: give `text_file` FILE"),
+        ({"system": "You are Tsuki."}, "`system` needs conversations"),
+        ({"me": "Anna"}, "`me` names somebody in `conversation_file`"),
+        ({"loss_on": "assistant"}, "nothing of `text_file` would be learned"),
     ],
 )
 def test_flags_that_do_not_go_with_the_files(given, expected, complaint) -> None:
@@ -421,15 +421,15 @@ def test_settings_come_from_a_file_too(tmp_path) -> None:
         ([{"user": "hi"}], None, {}, "no conversation that can be learned"),
         ([{"a": 1}], None, {}, 'write pairs like [{"user": "Hi!", "bot": "Hello."}]'),
         ("{broken", None, {}, "or JSON that is damaged"),
-        ("Once upon a time there was a king.", None, {}, "learned with --text_file"),
+        ("Once upon a time there was a king.", None, {}, "learned with `text_file`"),
         (GUIDE[:1], None, {"val_fraction": 0.1}, "0: train on all"),
         (None, "", {}, "an empty file"),
         (None, "Once.", {}, "book.txt: 3 tokens are too few to learn from, at least 32"),
-        (None, json.dumps(GUIDE), {}, "conversations are learned with --conversation_file"),
-        (GUIDE, None, {"block_size": 200}, "--block_size"),
-        (GUIDE, None, {"patience": 2}, "--patience 2: nothing is held out"),
+        (None, json.dumps(GUIDE), {}, "conversations are learned with `conversation_file`"),
+        (GUIDE, None, {"block_size": 200}, "`block_size`"),
+        (GUIDE, None, {"patience": 2}, "`patience` 2: nothing is held out"),
         (GUIDE, None, {"lora_rank": 2, "lora_targets": "z"}, "matches nothing in this model"),
-        (GUIDE, None, {"me": "Bob"}, "--me 'Bob' names nobody"),
+        (GUIDE, None, {"me": "Bob"}, "`me` 'Bob' names nobody"),
     ],
 )
 def test_bad_input_is_one_line(config, complaint, capsys, chats, text, more, expected) -> None:
@@ -445,7 +445,7 @@ def test_a_place_that_cannot_be_written_is_told_first(config, untrained, complai
     for place, expected in (
         (tmp_path / "file" / "bot.pt", "cannot be written to"),
         (tmp_path / "folder.pt", "is a folder: name a file"),
-        (tmp_path / "base.pt", "is the --model to start from"),
+        (tmp_path / "base.pt", "is the `model` to start from"),
     ):
         c = config(chats=GUIDE, save_path=place, overwrite=True)
         assert expected in complaint(chatbot.make, c)

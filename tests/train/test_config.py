@@ -32,9 +32,9 @@ def test_the_configs_of_the_project_are_valid(path):
     ],
     ids=str,
 )
-def test_settings_that_cannot_be_name_the_flag(settings, complaint):
+def test_settings_that_cannot_be_are_named(settings, complaint):
     message = complaint(TrainConfig, **settings)
-    assert any(f"--{name}" in message for name in settings)
+    assert any(f"`{name}`" in message for name in settings)
 
 
 def test_a_chatbot_learns_with_every_setting_that_both_commands_have():

@@ -242,7 +242,7 @@ def test_adapters_cannot_teach_what_the_base_never_saw(tiny_dataset, tmp_path, c
 
 def test_windows_longer_than_the_context_are_refused(base, tiny_dataset, tmp_path, complaint):
     said = complaint(Trainer, settings(tiny_dataset(), tmp_path, base(), block_size=65))
-    assert "--block_size 65" in said
+    assert "`block_size` 65" in said
     assert "a context of 64 tokens" in said
 
 
@@ -253,7 +253,7 @@ def test_a_rank_above_the_width_is_refused(base, tiny_dataset, tmp_path, complai
 
 def test_wrong_targets_are_named(base, tiny_dataset, tmp_path, complaint):
     config = settings(tiny_dataset(), tmp_path, base(), lora_rank=4, lora_targets="q,kv")
-    assert "--lora_targets 'kv' matches nothing" in complaint(Trainer, config)
+    assert "`lora_targets` 'kv' matches nothing" in complaint(Trainer, config)
 
 
 @pytest.mark.slow
@@ -266,17 +266,17 @@ def test_kills_at_random_moments_change_nothing(changes, base, tiny_dataset, tmp
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"preset": "tiny"}, "--preset is for a new model"),
-        ({"n_layer": 3}, "--n_layer is for a new model"),
-        ({"lora_rank": 4, "optimizer": "muon"}, "--optimizer muon is not for adapters"),
-        ({"lora_rank": 4, "lora_targets": " , "}, "--lora_targets is empty"),
-        ({"load_in_4bit": True}, "add --lora_rank 16"),
-        ({"lora_rank": 4, "init_from": None}, "name it with --init_from"),
-        ({"lora_rank": -1}, "--lora_rank -1 must"),
-        ({"lora_alpha": 32.0}, "--lora_alpha is of adapters: add --lora_rank 16"),
-        ({"lora_targets": "q"}, "--lora_targets is of adapters"),
-        ({"learning_rate": -1.0}, "--learning_rate -1.0 must lie between"),
-        ({"learning_rate": float("nan")}, "--learning_rate nan must lie between"),
+        ({"preset": "tiny"}, "`preset` is for a new model"),
+        ({"n_layer": 3}, "`n_layer` is for a new model"),
+        ({"lora_rank": 4, "optimizer": "muon"}, "`optimizer` muon is not for adapters"),
+        ({"lora_rank": 4, "lora_targets": " , "}, "`lora_targets` is empty"),
+        ({"load_in_4bit": True}, "add `lora_rank` 16"),
+        ({"lora_rank": 4, "init_from": None}, "name it with `init_from`"),
+        ({"lora_rank": -1}, "`lora_rank` -1 must"),
+        ({"lora_alpha": 32.0}, "`lora_alpha` is of adapters: add `lora_rank` 16"),
+        ({"lora_targets": "q"}, "`lora_targets` is of adapters"),
+        ({"learning_rate": -1.0}, "`learning_rate` -1.0 must lie between"),
+        ({"learning_rate": float("nan")}, "`learning_rate` nan must lie between"),
     ],
 )
 def test_settings_that_exclude_each_other(changes, expected, complaint):
@@ -287,7 +287,7 @@ def test_four_bits_are_for_gpus(base, tiny_dataset, tmp_path, complaint):
     config = settings(
         tiny_dataset(), tmp_path, base(), lora_rank=4, load_in_4bit=True, device="cpu"
     )
-    assert "--load_in_4bit needs a CUDA GPU" in complaint(Trainer, config)
+    assert "`load_in_4bit` needs a CUDA GPU" in complaint(Trainer, config)
 
 
 def test_patience_ends_a_run_that_learns_no_more(base, tiny_dataset, tmp_path, monkeypatch, capsys):

@@ -116,12 +116,12 @@ def test_stopping_saves_and_says_how_to_go_on(tiny_dataset, tmp_path, monkeypatc
 def test_an_earlier_run_is_not_overwritten_unasked(tiny_dataset, tmp_path, monkeypatch):
     config = settings(tiny_dataset(), tmp_path / "m")
     interrupted_at(2, monkeypatch, config)
-    with pytest.raises(ValueError, match=r"unfinished.*--resume.*--overwrite"):
+    with pytest.raises(ValueError, match=r"unfinished.*`resume`.*`overwrite`"):
         train(config, "")
     config.overwrite = True
     assert train(config, "") == 0
     config.overwrite = False
-    with pytest.raises(ValueError, match=r"is done.*--overwrite"):
+    with pytest.raises(ValueError, match=r"is done.*`overwrite`"):
         train(config, "")
 
 
@@ -140,7 +140,7 @@ def test_two_processes_do_not_train_one_run(tiny_dataset, tmp_path, monkeypatch,
     monkeypatch.setattr(Trainer, "update", update)
     assert train(config, "") == 0
     assert said == 2 * [
-        "run 'tiny' is being trained by another process: wait for it, or choose another --run_name"
+        "run 'tiny' is being trained by another process: wait for it, or choose another `run_name`"
     ]
     assert not (tmp_path / "m" / ".tiny.lock").exists()
 
@@ -183,7 +183,7 @@ def test_what_a_run_is_said_to_be(tiny_dataset, tmp_path, capsys):
 def test_resuming_with_other_settings_or_data_is_refused(tiny_dataset, tmp_path, monkeypatch):
     data_dir = tiny_dataset()
     interrupted_at(2, monkeypatch, settings(data_dir, tmp_path / "m", resume_seconds=0.0))
-    with pytest.raises(ValueError, match=r"--batch_size 4 \(now 8\)"):
+    with pytest.raises(ValueError, match=r"`batch_size` 4 \(now 8\)"):
         train(settings(data_dir, tmp_path / "m", resume=True, batch_size=8), "")
     tiny_dataset(conversations=130)
     with pytest.raises(ValueError, match="changed since this run began"):
@@ -209,7 +209,7 @@ def test_out_of_memory_halves_the_micro_batch(tiny_dataset, tmp_path, monkeypatc
 
 def test_a_model_that_cannot_fit_is_refused_before_it_starts(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("jojo.device.Machine.free_bytes", lambda self: 10_000)
-    with pytest.raises(ValueError, match=r"GiB of memory to train.*--preset"):
+    with pytest.raises(ValueError, match=r"GiB of memory to train.*`preset`"):
         train(settings(tiny_dataset(), tmp_path / "m"), "")
 
 
@@ -252,7 +252,7 @@ def test_a_time_budget_is_kept_although_the_estimate_was_wrong(tiny_dataset, tmp
 def test_a_loss_that_is_no_number_ends_the_run(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "gradients", lambda self, step: float("nan"))
     monkeypatch.setattr(Trainer, "update", lambda self, step: {})
-    with pytest.raises(ValueError, match="the loss is nan at step 1: lower --learning_rate"):
+    with pytest.raises(ValueError, match="the loss is nan at step 1: lower `learning_rate`"):
         train(settings(tiny_dataset(), tmp_path / "m"), "")
 
 

@@ -196,7 +196,7 @@ class Audit:
             share = self.trained[split] / self.tokens[split]
             lines.append(
                 f"{split}: {self.conversations[split]:,} {kind}, {self.tokens[split]:,} tokens, "
-                f"{share:.1%} trained (`loss_on` {self.loss_on})"
+                f"{share:.1%} trained (loss_on {self.loss_on})"
             )
         if self.problem is None:
             what = kind if is_text else "replies of the assistant"

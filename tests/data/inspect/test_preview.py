@@ -124,7 +124,7 @@ def test_conversations_are_picked_by_number_or_drawn(written):
     drawn = pick(4, seed=1)
     assert drawn == pick(4, seed=1) != pick(4, seed=2)
     assert len(set(drawn)) == 4
-    with pytest.raises(ValueError, match="--start 9: there are 9 conversations in train"):
+    with pytest.raises(ValueError, match="`start` 9: there are 9 conversations in train"):
         pick(1, 9)
 
 
@@ -260,7 +260,7 @@ def test_the_command_shows_writes_and_fails(written, tmp_path):
     done = command("good", *home, "--n", 2)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("«Hello│ you│.│↵") == 2
-    assert "train: 5 conversations, 95 tokens, 26.3% trained (--loss_on assistant)" in done.stdout
+    assert "train: 5 conversations, 95 tokens, 26.3% trained (loss_on assistant)" in done.stdout
     assert "\x1b" not in done.stdout
 
     page = tmp_path / "bad.html"

@@ -145,7 +145,7 @@ def test_a_sample_tells_of_how_many(clean) -> None:
     assert "(100 of 90,000 conversations" in sample.summary()[0]
     copied = examine([*casual(100), casual(1)[0]], "chatml", total=90_000)
     found = next(w for w in copied.warnings if w.name == "duplicates")
-    assert found.text == "at least 1% stand there more than once"
+    assert found.text == "at least 1% occur more than once"
     assert clean.summary() == [
         "quality: good chat data: casual talk, multi-turn flow (600 conversations)"
     ]

@@ -784,14 +784,14 @@ def test_nothing_to_read_is_one_line_and_writes_nothing(name, put, prepared, com
 def test_me_that_matches_nobody(put, prepared, complaint) -> None:
     path = put(whatsapp("%d/%m/%Y, %H:%M - "))
     message = complaint(prepared, path, me="Zoe")
-    assert "--me 'Zoe' matches nobody" in message
+    assert "`me` 'Zoe' matches nobody" in message
     assert "Anna (12)" in message
     assert "Bob (12)" in message
     message = complaint(prepared, put(GOOD, "x.jsonl"), me="Zoe")
-    assert "--me 'Zoe' names nobody" in message
+    assert "`me` 'Zoe' names nobody" in message
     message = complaint(prepared, put("Once.", "x.txt"), system="Be kind.")
-    assert "--system needs conversations" in message
-    assert "--gap" in complaint(prepared, path, gap="soon")
+    assert "`system` needs conversations" in message
+    assert "`gap`" in complaint(prepared, path, gap="soon")
     assert "give the files" in complaint(prepared)
     assert "neither a file nor a folder" in complaint(prepared, Path("/dev/null"))
 

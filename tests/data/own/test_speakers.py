@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         (("--data_path", tmp_path / "bad.json"), 1, "malformed JSON (first: bad.json, record 1)"),
         (("--data_path", text), 1, "tale.txt is plain text without speakers"),
         (("--data_path", records, "--as", "Bob"), 1, "--as 'Bob' names nobody"),
-        (("--data_path", path, "--gap", "long"), 2, "--gap 'long' is no time"),
+        (("--data_path", path, "--gap", "long"), 2, "`gap` 'long' is no time"),
         (("--data_path", path, "--me", "Bob"), 2, "--me"),
         (("--data_path", path, "--system", "x"), 2, "--system"),
     ):
@@ -154,7 +154,7 @@ def test_without_a_path_the_only_json_in_datasets_is_read(
     assert path() == folder / "a.JSON"
     interview(folder / "b.json")
     assert "holds 2 JSON files" in complaint(path)
-    assert "--data_path" in complaint(path)
+    assert "`data_path`" in complaint(path)
 
 
 def test_interviews_alone_are_usually_written_as_speakers(tmp_path: Path) -> None:

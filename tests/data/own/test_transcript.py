@@ -160,11 +160,11 @@ def test_other_names_of_an_author_count() -> None:
 def test_a_name_that_matches_nobody_lists_who_there_is(complaint) -> None:
     lines = chat((0, "Bob", "1"), (0, "Anna", "2"), (0, "Anna", "3"))
     assert complaint(spoken, lines, me="Zoe") == (
-        "--me 'Zoe' matches nobody; the names found are Anna (2), Bob (1) (messages)"
+        "`me` 'Zoe' matches nobody; the names found are Anna (2), Bob (1) (messages)"
     )
     many = chat(*((0, f"P{i:02}", "x") for i in range(23)))
     assert complaint(spoken, many, me="Zoe").endswith("P18 (1), P19 (1) and 3 more (messages)")
-    assert complaint(spoken, many, me="p1").startswith("--me 'p1' could be any of P10 (1), P11 (1)")
+    assert complaint(spoken, many, me="p1").startswith("`me` 'p1' could be any of P10 (1), P11 (1)")
     assert "matches nobody" in complaint(spoken, many, me="")
 
 
@@ -212,8 +212,8 @@ def test_a_limit_counts_conversations() -> None:
 
 def test_a_gap_is_a_time(complaint) -> None:
     assert seconds("2d", "--gap") == 2 * 86400
-    assert "--gap '6 hours' is no time" in complaint(spoken, PIZZA, gap="6 hours")
-    assert "--gap '0h' is no time" in complaint(spoken, PIZZA, gap="0h")
+    assert "`gap` '6 hours' is no duration" in complaint(spoken, PIZZA, gap="6 hours")
+    assert "`gap` '0h' is no duration" in complaint(spoken, PIZZA, gap="0h")
 
 
 def test_nothing_gives_nothing() -> None:

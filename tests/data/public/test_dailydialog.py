@@ -185,7 +185,7 @@ def test_a_dead_source_leads_to_the_next(tmp_path: Path, monkeypatch, capsys) ->
     said = capsys.readouterr().err
     for part in ("cannot be reached", "connection refused", "HTTP 404", "damaged"):
         assert part in said
-    for part in ("OpenRL/daily_dialog", "--input", "prepare-chitchat.py"):
+    for part in ("OpenRL/daily_dialog", "`input`", "prepare-chitchat.py"):
         assert part in str(error.value)
 
 

@@ -101,7 +101,7 @@ def test_a_file_is_fetched_once_and_checked(served, from_origins):
     assert sources == [f"downloaded from {here}"]
     (folder / "a.txt").unlink()
     assert from_origins(Origin(here, ("a.txt",), right))[0] == path
-    with pytest.raises(ValueError, match=r"Toy could not be downloaded; .*--input"):
+    with pytest.raises(ValueError, match=r"Toy could not be downloaded; .*`input`"):
         from_origins(Origin(here, ("a.txt",), {"a.txt": "0" * 64}))
 
 
@@ -139,7 +139,7 @@ def test_input_wins(tmp_path, from_origins):
     tally = Tally()
     assert raw("cornell", PrepareOptions(input=tmp_path), tally) == tmp_path
     assert tally.sources == []
-    with pytest.raises(ValueError, match=r"--input .*gone does not exist"):
+    with pytest.raises(ValueError, match=r"`input` .*gone does not exist"):
         raw("cornell", PrepareOptions(input=tmp_path / "gone"), tally)
 
 

@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         (("--data_path", tmp_path / "bad.json"), 1, "malformed JSON (first: bad.json, record 1)"),
         (("--data_path", text), 1, "tale.txt is plain text without speakers"),
         (("--data_path", records, "--as", "Bob"), 1, "--as 'Bob' names nobody"),
-        (("--data_path", path, "--gap", "long"), 2, "`gap` 'long' is no time"),
+        (("--data_path", path, "--gap", "long"), 2, "--gap 'long' is no duration"),
         (("--data_path", path, "--me", "Bob"), 2, "--me"),
         (("--data_path", path, "--system", "x"), 2, "--system"),
     ):

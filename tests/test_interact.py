@@ -182,17 +182,17 @@ def test_a_damaged_model_is_named(models, tmp_path, complains):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--max_history", "0"), "`max_history` 0 must be 1 or more"),
+        (("--max_history", "0"), "--max_history 0 must be 1 or more"),
         (("--max_history", "some"), "'some'"),
-        (("--temperature", "-1"), "`temperature` (`temp`) -1.0 must lie between"),
-        (("--top_k", "-1"), "`top_k` -1 must be 0 or more"),
+        (("--temperature", "-1"), "--temp -1.0 must lie between"),
+        (("--top_k", "-1"), "--top_k -1 must be 0 or more"),
         (("--top_k", 1 << 31), "must lie between 0 and 1073741824"),
-        (("--top_p", "2"), "`top_p` 2.0 must lie between"),
-        (("--max_length", "0"), "`max_length` (`max_tokens`) 0 must be 1 or more"),
-        (("--seed", "-1"), "`seed` -1 must be 0 or more"),
+        (("--top_p", "2"), "--top_p 2.0 must lie between"),
+        (("--max_length", "0"), "--max_tokens 0 must be 1 or more"),
+        (("--seed", "-1"), "--seed -1 must be 0 or more"),
         (("--run_name", "../x"), "plain file name"),
         (("--run_name", ""), "plain file name"),
-        (("--max_histori", "3"), "did you mean `max_history`?"),
+        (("--max_histori", "3"), "did you mean --max_history?"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(flags, expected, verb, capsys):

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 
+from jojo.data import recipes
 from jojo.data.contract import PrepareOptions, Tally
 from jojo.data.prepare import prepare
 from jojo.data.public.cornell import conversations
-from jojo.files import ROOT
 
 SEPARATOR = " +++$+++ "
 
@@ -90,7 +89,7 @@ def test_wrong_files(tmp_path: Path, complaint):
 
 @pytest.mark.slow
 def test_the_real_corpus_as_chatml_and_speakers(realdata: Path, tmp_path: Path):
-    recipe = runpy.run_path(str(ROOT / "data" / "prepare-cornell.py"))["RECIPE"]
+    recipe = recipes.load("cornell")
     options = recipe.options(input=realdata / "cornell", out_dir=tmp_path)
     manifest = prepare(recipe, options)
     assert manifest.records_in == 83_097

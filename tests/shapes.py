@@ -1,5 +1,7 @@
 """The shapes of models that tests go through, as changes to the tiny one of conftest.py."""
 
+import pytest
+
 TINY = {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_inner": 48, "block_size": 64}
 SHAPES = {
     "jojo": {},
@@ -15,3 +17,9 @@ GGUF_SHAPES = {
     "gpt2": {"arch": "gpt2"},
     "gpt2, untied": {"arch": "gpt2", "tie_embeddings": False, "n_inner": 64},
 }
+
+
+def slow_after(quick: int, cases) -> list:
+    """The cases of a parametrized test: the quick round runs the first, CI all."""
+    cases = list(cases)
+    return cases[:quick] + [pytest.param(case, marks=pytest.mark.slow) for case in cases[quick:]]

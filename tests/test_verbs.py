@@ -59,6 +59,7 @@ def test_the_chat_remembers_saves_and_obeys(home, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_guides_prompts_work_with_person_models(home):
     model = home / "models" / "person90.pt"
     for flags, stdin in (
@@ -85,6 +86,7 @@ def test_eval_measures(home):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_eval_says_that_the_dataset_was_prepared_anew(home, tmp_path):
 
     said = [{"role": r, "content": "Hello, and you?"} for r in ("user", "assistant")] * 40

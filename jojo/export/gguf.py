@@ -198,3 +198,15 @@ def _add_tokenizer(writer: gguf.GGUFWriter, template: str) -> None:
         writer.add_chat_template(JINJA[template])
     writer.add_add_bos_token(False)
     writer.add_add_space_prefix(False)
+
+
+class Reader(gguf.GGUFReader):
+    """The package's reader over a plain array: slices of a memory map take three times as long."""
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: np.memmap) -> None:
+        self._data = mapped.view(np.ndarray)

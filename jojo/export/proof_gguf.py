@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gguf import GGUFReader
 
 import tokenizer
 from jojo.export import gguf, llamacpp, proof
+from jojo.export.gguf import Reader
 from jojo.export.proof import Check
 from jojo.text.template import encode_prompt, template_named
 from model import GPT
@@ -38,7 +38,7 @@ ERROR_LARGEST = 0.6
 
 def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]:
     """A GGUF file of type `kind` against `model` (float32, on the CPU)."""
-    reader = GGUFReader(path)  # it takes seconds over the vocabulary
+    reader = Reader(path)
     checks = [settings(model, template, reader), weights(model, reader, kind)]
     del reader  # and holds the file
     if (version := llamacpp.version()) is None:
@@ -64,7 +64,7 @@ def in_llamacpp(model: GPT, template: str, path: Path, kind: str) -> list[Check]
     return [*checks, *compare_tokens(where, model, asked, seen.continuations, kind)]
 
 
-def settings(model: GPT, template: str, reader: GGUFReader) -> Check:
+def settings(model: GPT, template: str, reader: Reader) -> Check:
     """What a file says of the model's shape and of the ids that begin, end and pad a text."""
     c, how = model.config, template_named(template)
     arch = gguf.gguf.MODEL_ARCH_NAMES[gguf.ARCH[c.arch]]
@@ -96,7 +96,7 @@ def settings(model: GPT, template: str, reader: GGUFReader) -> Check:
     )
 
 
-def weights(model: GPT, reader: GGUFReader, kind: str) -> Check:
+def weights(model: GPT, reader: Reader, kind: str) -> Check:
     """Every tensor of a file, unpacked, against ours."""
     worst, name = 0.0, ""
     there = {t.name: t for t in reader.tensors}

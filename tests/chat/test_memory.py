@@ -232,6 +232,7 @@ def test_the_conversation_is_forgotten_before_the_examples(template, chat_with, 
     assert len(encode_prompt(EXAMPLES + earlier, template)) > 128 - 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["chatml", "person"])
 def test_then_the_oldest_examples_go_and_the_message_always_fits(template, chat_with, read_by):
     """Every length of message: whole examples, the newest of them, as many as leave room."""

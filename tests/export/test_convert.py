@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from shapes import slow_after
 from verbs import ASKED, SAID, call, trained
 
 import tokenizer
@@ -93,6 +94,7 @@ def test_a_chat_in_llamacpp_stops_by_itself(template, models, convert):
     assert (reply[0].strip(), reply[1]) == (SAID, "stop")
 
 
+@pytest.mark.slow
 def test_a_text_model_in_llamacpp(models, convert):
     said = convert(models / "text90.pt", "--outfile", "text.bf16.gguf")
     assert said.count("  same  ") == 5
@@ -120,13 +122,16 @@ def test_the_guides_line_makes_a_k_quant(tiny_model, convert):
 
 @pytest.mark.parametrize(
     "shape",
-    [
-        {},
-        {"tie_embeddings": True},
-        {"n_kv_head": 2},
-        {"arch": "gpt2"},
-        {"arch": "gpt2", "gelu": "exact"},
-    ],
+    slow_after(
+        1,
+        [
+            {},
+            {"tie_embeddings": True},
+            {"n_kv_head": 2},
+            {"arch": "gpt2"},
+            {"arch": "gpt2", "gelu": "exact"},
+        ],
+    ),
     ids=str,
 )
 def test_there_and_back_the_weights_are_identical(shape, tiny_model, convert):
@@ -226,11 +231,13 @@ def spoiled(monkeypatch):
     monkeypatch.setattr(hf.Piece, "to_theirs", wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["out", "out.gguf"])
 def test_a_wrong_export_is_removed(target, models, fails, spoiled):
     assert "does not do what the model does" in fails(models / "chatml90.pt", "--outfile", target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["out", "out.gguf"])
 def test_a_wrong_export_replaces_nothing(target, models, convert, fails, request):
     convert(models / "chatml90.pt", "--outfile", target, "--no_verify")
@@ -269,6 +276,7 @@ def card_of(convert, models) -> str:
     return Path("carded/README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "install"), [("out", "transformers"), ("out.gguf", "xllamacpp")]
 )
@@ -379,6 +387,7 @@ def test_a_vocabulary_that_is_too_small(tiny_model, fails, tmp_path):
         assert "has 512 tokens" in fails("small.pt", "--outfile", target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [2, 24, 32])
 def test_short_contexts(block_size, tiny_model, convert, tmp_path):
     model = tiny_model(vocab_size=50304, block_size=block_size)
@@ -387,6 +396,7 @@ def test_short_contexts(block_size, tiny_model, convert, tmp_path):
         assert "DIFFERS" not in convert("short.pt", "--outfile", target)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_replies_cut_off_inside_a_character(tiny_model, convert, tmp_path):
     """A model that says nothing but a sign of three tokens."""
@@ -465,6 +475,7 @@ def hub(monkeypatch):
     return uploads
 
 
+@pytest.mark.slow
 def test_uploads_follow_the_proof(models, convert, hub, complaint, request):
     convert(models / "chatml90.pt", "--outfile", "out", "--push", "ada/tsuki")
     assert hub.pop() == (Path("out"), "ada/tsuki", True, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf as package
 import pytest
 import torch
-from shapes import GGUF_SHAPES
+from shapes import GGUF_SHAPES, slow_after
 
 from jojo.export import gguf
 from jojo.files import must_have_room
@@ -19,7 +19,7 @@ pytest.importorskip("xllamacpp")
 
 
 def fields(path: Path) -> dict:
-    reader = package.GGUFReader(path)
+    reader = gguf.Reader(path)
     return {name: field.contents() for name, field in reader.fields.items()}
 
 
@@ -44,6 +44,7 @@ def test_tokens_template_and_ends_are_inside(written_gguf):
     assert found["tokenizer.chat_template"] == JINJA["chatml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "eos", "eot"),
     [("person", ENDOFTEXT, 198), ("speaker", ENDOFTEXT, 198), ("text", ENDOFTEXT, None)],
@@ -55,10 +56,10 @@ def test_ends_of_other_templates(template, eos, eot, written_gguf):
     assert found.get("tokenizer.chat_template") == JINJA.get(template)
 
 
-@pytest.mark.parametrize("shape", GGUF_SHAPES)
+@pytest.mark.parametrize("shape", slow_after(1, GGUF_SHAPES))
 def test_float32_weights_are_ours_without_the_padding(shape, written_gguf):
     model, path = written_gguf(**GGUF_SHAPES[shape])
-    there = {t.name: torch.tensor(t.data) for t in package.GGUFReader(path).tensors}
+    there = {t.name: torch.tensor(t.data) for t in gguf.Reader(path).tensors}
     ours = dict(model.state_dict())
     if model.config.tie_embeddings:
         del ours["lm_head.weight"]

@@ -152,6 +152,7 @@ def test_the_chat_template_renders_what_we_render(fast_tokenizer, messages):
         assert ids == prompt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["chatml", "person", "speaker"])
 def test_two_hundred_odd_conversations(template, saved_folder):
     from transformers import AutoTokenizer

@@ -80,6 +80,7 @@ def test_peft_on_the_exported_base_gives_our_logits(shape, adapter_of, tmp_path)
     assert (model.merge_and_unload()(ids()).logits - ours).abs().max() <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", TARGETS, ids=",".join)
 @pytest.mark.parametrize("arch", ["jojo", "gpt2"])
 def test_any_choice_of_targets_is_proven(arch, targets, adapter_of, tmp_path):

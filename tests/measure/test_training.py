@@ -20,6 +20,7 @@ def config(tiny_dataset):
     return TrainConfig(**TINY, dataset="tiny", data_dir=tiny_dataset(), batch_size=4, compile=False)
 
 
+@pytest.mark.slow
 def test_preparing_gives_the_same_tokens_with_and_without_tokie(tmp_path, monkeypatch):
     import tokenizer
 
@@ -38,6 +39,7 @@ def test_training_is_measured_beside_the_plain_loop(config):
     assert plain["tokens_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_the_race_tells_when_the_plain_loops_loss_was_reached(config):
     config.eval_interval = 5
     plain = training.race_plain(config, 2.0)

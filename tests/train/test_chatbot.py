@@ -523,6 +523,7 @@ def test_it_learns_and_adapters_are_small(config, base, capsys) -> None:
     assert "saved" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_gets_worse(config, capsys) -> None:
     c = config(chats=pairs(40), epochs=20.0, learning_rate=0.3)
     assert chatbot.make(c) == 0

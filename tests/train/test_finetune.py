@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from runs import interrupted_at, killed_and_resumed, same, weights
+from shapes import slow_after
 
 from jojo.models import checkpoint, lora, pretrained
 from jojo.train.config import TrainConfig
@@ -52,7 +53,7 @@ def rows(folder, name="tiny"):
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("arch", ["gpt2", "jojo"])
+@pytest.mark.parametrize("arch", slow_after(1, ["jojo", "gpt2"]))
 @pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=["all weights", "adapters"])
 def test_a_run_starts_at_the_base_and_learns(arch, changes, base, tiny_dataset, tmp_path):
     path = base(arch=arch)
@@ -110,8 +111,10 @@ def test_merged_on_save_is_merged_on_load(base, tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"dropout": 0.1}, LORA, {**LORA, "dtype": "bfloat16"}, {**LORA, "lora_merge": True}],
-    ids=["all weights", "dropout", "adapters", "adapters in bfloat16", "merged adapters"],
+    slow_after(
+        2, [{}, LORA, {"dropout": 0.1}, {**LORA, "dtype": "bfloat16"}, {**LORA, "lora_merge": True}]
+    ),
+    ids=["all weights", "adapters", "dropout", "adapters in bfloat16", "merged adapters"],
 )
 def test_broken_off_tuning_resumes_to_the_same_weights(
     changes, base, tiny_dataset, tmp_path, monkeypatch
@@ -290,6 +293,7 @@ def test_four_bits_are_for_gpus(base, tiny_dataset, tmp_path, complaint):
     assert "`load_in_4bit` needs a CUDA GPU" in complaint(Trainer, config)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_learns_no_more(base, tiny_dataset, tmp_path, monkeypatch, capsys):
     """The validation loss is made to rise after the fourth step; a kill does not reset it."""
     data_dir, path = tiny_dataset(), base()

@@ -199,6 +199,7 @@ def test_an_active_head_saves_most_of_the_work():
     assert (head.weight == 0).all()
 
 
+@pytest.mark.slow
 def test_a_run_with_the_active_vocabulary_ends_in_the_full_models_weights(
     tiny_dataset, tmp_path, monkeypatch
 ):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from runs import SMALL, interrupted_at, killed_and_resumed, same, settings, weights
+from shapes import slow_after
 
 from jojo.data import bins
 from jojo.models import checkpoint
@@ -76,7 +77,7 @@ def test_assistant_loss_needs_turns(tiny_dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"dropout": 0.1}, {"arch": "gpt2"}, {"optimizer": "adamw"}]
+    "changes", slow_after(1, [{}, {"dropout": 0.1}, {"arch": "gpt2"}, {"optimizer": "adamw"}])
 )
 def test_a_broken_off_run_resumes_to_the_same_weights(changes, tiny_dataset, tmp_path, monkeypatch):
     data_dir = tiny_dataset()

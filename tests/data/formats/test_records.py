@@ -264,7 +264,9 @@ def test_pandas_leaves_the_name_of_its_index_empty(read):
     assert read(",user,bot\n0,hi,hello\n")[0][0][1] == {"": "0", "user": "hi", "bot": "hello"}
 
 
-@pytest.mark.parametrize("content", ["", "\n \n", b"\xef\xbb\xbf", b"\xff\xfe", gzip.compress(b"", mtime=0)])
+@pytest.mark.parametrize(
+    "content", ["", "\n \n", b"\xef\xbb\xbf", b"\xff\xfe", gzip.compress(b"", mtime=0)]
+)
 def test_an_empty_file_says_so(read, content, tmp_path):
     with pytest.raises(EmptyFile, match="is empty"):
         read(content)

@@ -387,6 +387,7 @@ def prepared(tmp_path):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_trains(form, put, prepared, tmp_path) -> None:
     content, expected = FORMATS[form]

@@ -94,6 +94,7 @@ def test_bad_input(tmp_path: Path, monkeypatch) -> None:
         texts(path)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow(tmp_path: Path) -> None:
     """Forty megabytes more text may not cost forty megabytes more memory."""
     code = (

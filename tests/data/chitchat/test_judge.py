@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 
-import pytest
-
 from jojo.data.chitchat.judge import judge
 from jojo.data.chitchat.table import load_table
 from jojo.data.chitchat.talk import Talk, held_out_prompts, sentence_case
@@ -16,11 +14,6 @@ KNOWN = {
     "city": "Oslo",
     "colour": "blue",
 }
-
-
-@pytest.fixture(scope="module")
-def table():
-    return load_table()
 
 
 def test_right_replies_are_judged_right_and_others_wrong(table):

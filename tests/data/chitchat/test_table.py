@@ -7,26 +7,9 @@ import re
 from collections import Counter
 
 import pytest
+from bots import SMALL, write_table
 
-from jojo.data.chitchat.table import Table, expansions, load_table, normal, row_name
-
-SMALL = """
-plans = "@any"
-[intents.hello]
-user = "hello"
-reply = "Hi!"
-"""
-
-
-@pytest.fixture(scope="module")
-def table():
-    return load_table()
-
-
-def write_table(tmp_path, text):
-    path = tmp_path / "bot.toml"
-    path.write_text(text)
-    return path
+from jojo.data.chitchat.table import Table, expansions, normal, row_name
 
 
 def test_alternatives_are_all_read_and_spaces_mended():

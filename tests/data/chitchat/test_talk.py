@@ -7,24 +7,14 @@ import re
 from collections import Counter
 
 import pytest
+from bots import SMALL, write_table
 
 from jojo.data import recipes
-from jojo.data.chitchat.table import SLOT, load_table, normal, row_name
+from jojo.data.chitchat.table import SLOT, normal, row_name
 from jojo.data.chitchat.talk import generate_chats, held_out_prompts
 from jojo.data.prepare import main
 
 MEETING = re.compile(r"(?:meet you|Welcome|Hello), (\w+)[!.]|^(\w+) is a lovely name! Mine")
-SMALL = """
-plans = "@any"
-[intents.hello]
-user = "hello"
-reply = "Hi!"
-"""
-
-
-@pytest.fixture(scope="module")
-def table():
-    return load_table()
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +29,6 @@ def run(*flags):
     except SystemExit as stop:
         return stop.code or 0
     return 0
-
-
-def write_table(tmp_path, text):
-    path = tmp_path / "bot.toml"
-    path.write_text(text)
-    return path
 
 
 def test_the_same_seed_gives_the_same_conversations_whatever_their_number():
